@@ -1,0 +1,145 @@
+package tracer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/crtrace/crtrace/parasite"
+	"github.com/crtrace/crtrace/regs"
+	"golang.org/x/sys/unix"
+)
+
+// cloneArgs are the fields of struct clone_args that are used here.
+type cloneArgs struct {
+	flags    uint64
+	exit     uint64
+	stack    uint64
+	stackLen uint64
+	setTID   int // 0: any
+}
+
+// clone makes a clone3 call in the thread. The new task is traced and stopped.
+func (t *StubThread) clone(a cloneArgs) (int, error) {
+	data, _ := t.stub.Data()
+	var b [88 + 4]byte // struct clone_args (CLONE_ARGS_SIZE_VER2), then the id
+	put := func(i int, v uint64) { binary.LittleEndian.PutUint64(b[8*i:], v) }
+	put(0, a.flags|unix.CLONE_PTRACE)
+	put(4, a.exit)
+	put(5, a.stack)
+	put(6, a.stackLen)
+	size := uint64(64) // CLONE_ARGS_SIZE_VER0
+	if a.setTID != 0 {
+		put(8, data+88)
+		put(9, 1)
+		size = 80 // CLONE_ARGS_SIZE_VER1
+	}
+	binary.LittleEndian.PutUint32(b[88:], uint32(a.setTID))
+	if err := t.stub.Mem.Write(data, b[:]); err != nil {
+		return 0, err
+	}
+	id, err := t.Call(unix.SYS_CLONE3, data, size)
+	if err != nil {
+		return 0, err
+	}
+	return int(id), nil
+}
+
+// Fork makes a new process as a sibling of the stub: a child of the stub's
+// parent. id is the wanted process id, 0 for any; it takes CAP_CHECKPOINT_RESTORE.
+func (s *Stub) Fork(id int) (*Stub, error) {
+	pid, err := s.leader.clone(cloneArgs{flags: unix.CLONE_PARENT, setTID: id})
+	if err != nil {
+		return nil, fmt.Errorf("clone3: %w", err)
+	}
+	c := &Stub{PID: pid, Area: s.Area}
+	c.leader = &StubThread{TID: pid, stub: c, base: s.leader.base}
+	if err := c.leader.await(stopTrap); err != nil {
+		return nil, err
+	}
+	if c.Mem, err = OpenMemory(pid); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Thread makes a new thread. id is as for Fork.
+func (s *Stub) Thread(id int) (*StubThread, error) {
+	const flags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
+		unix.CLONE_THREAD | unix.CLONE_SYSVSEM
+	tid, err := s.leader.clone(cloneArgs{flags: flags, stack: s.Area, stackLen: AreaLen, setTID: id})
+	if err != nil {
+		return nil, fmt.Errorf("clone3: %w", err)
+	}
+	t := &StubThread{TID: tid, stub: s, base: s.leader.base}
+	return t, t.await(stopTrap)
+}
+
+// Exit ends a thread that is not the leader and waits until its id is free.
+func (t *StubThread) Exit() error {
+	entry := areaCode + uint64(parasite.Call().Entry)
+	if err := t.start(unix.SYS_EXIT, entry, func(*regs.AMD64) {}); err != nil {
+		return err
+	}
+	for {
+		if err := resume(unix.PTRACE_CONT, t.TID, 0); err != nil {
+			return err
+		}
+		s, err := wait(t.TID, false)
+		if err != nil || s.kind == stopGone {
+			return err
+		}
+	}
+}
+
+// Exec replaces the program of the process and stops before its first
+// instruction, in an address space that holds the new program and an area at
+// the given address.
+func (s *Stub) Exec(path string, area uint64) error {
+	data, _ := s.Data()
+	var b []byte
+	b = binary.LittleEndian.AppendUint64(b, data+32) // argv[0]
+	b = binary.LittleEndian.AppendUint64(b, 0)
+	b = binary.LittleEndian.AppendUint64(b, 0) // empty environment
+	b = append(b, make([]byte, 8)...)
+	b = append(b, cString(path)...)
+	if err := s.Mem.Write(data, b); err != nil {
+		return err
+	}
+	if err := s.leader.execve(data+32, data, data+16); err != nil {
+		return fmt.Errorf("execute %s: %w", path, err)
+	}
+	return s.settle(area)
+}
+
+// execve makes the call and goes through its stops: entry, PTRACE_EVENT_EXEC,
+// exit; without the event when it fails.
+func (t *StubThread) execve(path, argv, envp uint64) error {
+	entry := areaCode + uint64(parasite.Call().Entry)
+	err := t.start(unix.SYS_EXECVE, entry, func(r *regs.AMD64) { r.Rdi, r.Rsi, r.Rdx = path, argv, envp })
+	if err != nil {
+		return err
+	}
+	if err := t.step(); err != nil {
+		return err
+	}
+	executed := false
+	for {
+		if err := resume(unix.PTRACE_SYSCALL, t.TID, 0); err != nil {
+			return err
+		}
+		s, err := wait(t.TID, true)
+		switch {
+		case err != nil:
+			return err
+		case s.kind == stopGone:
+			return fmt.Errorf("task %d: %w", t.TID, ErrTaskGone)
+		case s.kind == stopEvent && s.event == unix.PTRACE_EVENT_EXEC:
+			executed = true
+		case s.kind == stopSyscall && executed:
+			return nil
+		case s.kind == stopSyscall:
+			_, err := t.result(unix.SYS_EXECVE)
+			return err
+		}
+	}
+}
