@@ -1,0 +1,43 @@
+package snapshot
+
+import "fmt"
+
+// KindSocket is the kind of sockets without a peer.
+const KindSocket Kind = "socket"
+
+// Socket is a socket that is connected to nobody: fresh, bound or listening.
+type Socket struct {
+	Family   int            `json:"family"`
+	Type     int            `json:"type"`
+	Protocol int            `json:"protocol"`
+	Local    []byte         `json:"local,omitempty"` // struct sockaddr as getsockname gives it; empty: not bound
+	Listen   bool           `json:"listen,omitempty"`
+	Backlog  int            `json:"backlog,omitempty"`
+	Options  []SocketOption `json:"options"`
+}
+
+// SocketOption is the value of one socket option that is not its default.
+type SocketOption struct {
+	Level int    `json:"level"`
+	Name  int    `json:"name"`
+	Value []byte `json:"value"`
+}
+
+// Kind implements Detail.
+func (*Socket) Kind() Kind { return KindSocket }
+
+// check implements Detail.
+func (s *Socket) check(*validator) error {
+	if len(s.Local) > 128 {
+		return fmt.Errorf("an address of %d bytes", len(s.Local))
+	}
+	if len(s.Options) > 256 {
+		return fmt.Errorf("%d options", len(s.Options))
+	}
+	for _, o := range s.Options {
+		if len(o.Value) > 1<<16 {
+			return fmt.Errorf("option %d of level %d with %d bytes", o.Name, o.Level, len(o.Value))
+		}
+	}
+	return notNegative("the backlog", int64(s.Backlog))
+}

@@ -1,0 +1,26 @@
+package snapshot
+
+// KindUnixPair is the kind of unix sockets that are connected to each other, or
+// whose peer is no more, and that have no names.
+const KindUnixPair Kind = "unixpair"
+
+// UnixPair is one end of a pair of connected unix sockets (socketpair).
+type UnixPair struct {
+	Ino      uint64         `json:"ino"`
+	Peer     uint64         `json:"peer"`               // inode of the other end, 0 when it has been closed
+	Type     int            `json:"type"`               // SOCK_*
+	Shutdown int            `json:"shutdown,omitempty"` // 1: receiving is shut down, 2: sending
+	Queue    [][]byte       `json:"queue,omitempty"`    // messages that were not received yet
+	Options  []SocketOption `json:"options"`
+}
+
+// Kind implements Detail.
+func (*UnixPair) Kind() Kind { return KindUnixPair }
+
+// check implements Detail.
+func (u *UnixPair) check(*validator) error {
+	if err := notNegative("the type", int64(u.Type)); err != nil {
+		return err
+	}
+	return notNegative("the shutdown", int64(u.Shutdown))
+}
