@@ -1,0 +1,20 @@
+package capture
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// sameEpollTarget tells whether the nth entry that the epoll instance epfd has
+// under a number watches what descriptor fd leads to.
+func sameEpollTarget(pid, fd, epfd, number, nth int) (bool, error) {
+	const kcmpEpollTFD = 7
+	slot := struct{ efd, tfd, toff uint32 }{uint32(epfd), uint32(number), uint32(nth)}
+	r, _, errno := unix.RawSyscall6(unix.SYS_KCMP, uintptr(pid), uintptr(pid), kcmpEpollTFD,
+		uintptr(fd), uintptr(unsafe.Pointer(&slot)), 0)
+	if errno != 0 {
+		return false, errno
+	}
+	return r == 0, nil
+}

@@ -1,0 +1,244 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer/procfs"
+	"golang.org/x/sys/unix"
+)
+
+// Kinds of snapshot.Shared.
+const (
+	sharedMemFD   = "memfd"
+	sharedAnon    = "anon"
+	sharedDeleted = "deleted"
+	sharedNamed   = "named"
+)
+
+// sharedOf returns the number of the shared memory that an area maps.
+func (t *target) sharedOf(m *procfs.Mapping) int {
+	s := snapshot.Shared{Name: m.Path, Kind: sharedDeleted, Path: m.Path}
+	switch name, memfd := strings.CutPrefix(m.Path, "/memfd:"); {
+	case memfd:
+		s = snapshot.Shared{Name: name, Kind: sharedMemFD}
+	case m.Path == "/dev/zero" && m.Deleted:
+		s = snapshot.Shared{Name: "zero", Kind: sharedAnon}
+	case !m.Deleted:
+		s.Kind = sharedNamed
+	}
+	return t.addShared(fileKey{m.Dev, m.Ino}, s)
+}
+
+// addShared enters shared memory into the table.
+func (c *collection) addShared(key fileKey, s snapshot.Shared) int {
+	if id, ok := c.shared[key]; ok {
+		return id
+	}
+	s.ID = len(c.m.Shared)
+	s.Store = fmt.Sprintf("shm-%d", s.ID+1)
+	c.m.Shared = append(c.m.Shared, s)
+	c.shared[key] = s.ID
+	return s.ID
+}
+
+// takeShared stores the content of all shared memory that the process leads to.
+func (t *target) takeShared(ctx context.Context, maps []procfs.Mapping, pagemap *procfs.Pagemap) error {
+	for key, id := range t.shared {
+		s := &t.m.Shared[id]
+		pages, err := t.newPages(pagemap, s.Store)
+		if err != nil {
+			return err
+		}
+		f, err := t.openShared(s, key)
+		if err != nil {
+			return fmt.Errorf("shared memory %q: %w", s.Name, err)
+		}
+		if f != nil {
+			err = errors.Join(t.sharedFromFile(ctx, s, f, pages), f.Close())
+		} else {
+			err = t.sharedFromMaps(ctx, s, key, maps, pages)
+		}
+		if err != nil {
+			return fmt.Errorf("shared memory %q: %w", s.Name, err)
+		}
+		store, err := pages.store.Close()
+		if err != nil {
+			return err
+		}
+		t.m.Stores = append(t.m.Stores, store)
+	}
+	slices.SortFunc(t.m.Stores, func(a, b snapshot.Store) int { return strings.Compare(a.Name, b.Name) })
+	return nil
+}
+
+// openShared opens shared memory for reading by a descriptor of the program or
+// by its name; nil when nothing but a mapping is left.
+func (t *target) openShared(s *snapshot.Shared, key fileKey) (*os.File, error) {
+	if s.Kind == sharedNamed {
+		return os.Open(s.Path)
+	}
+	fds, err := procfs.FDs(t.pid)
+	if err != nil {
+		return nil, err
+	}
+	for _, fd := range fds {
+		path := fmt.Sprintf("/proc/%d/fd/%d", t.pid, fd.Num)
+		var st unix.Stat_t
+		if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || (fileKey{st.Dev, st.Ino}) != key {
+			continue
+		}
+		return os.Open(path)
+	}
+	return nil, nil
+}
+
+// sharedFromFile stores the data of a sparse file.
+func (t *target) sharedFromFile(ctx context.Context, s *snapshot.Shared, f *os.File, p *pages) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	s.Size, s.Mode = snapshot.Hex(st.Size), snapshot.Hex(st.Mode)
+	if s.Kind == sharedMemFD {
+		seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
+		if err != nil {
+			return fmt.Errorf("seals: %w", err)
+		}
+		s.Seals = snapshot.Hex(seals)
+	}
+	const page = snapshot.PageSize
+	for at := int64(0); at < st.Size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		data, err := f.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return nil // only a hole is left
+		}
+		if err != nil {
+			return err
+		}
+		hole, err := f.Seek(data, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		data = max(data/page*page, at)
+		if err := p.copyFile(ctx, f, data, hole); err != nil {
+			return err
+		}
+		at = (hole + page - 1) / page * page
+	}
+	return nil
+}
+
+// copyFile stores a part of a file; the last page is filled up with zeros.
+func (p *pages) copyFile(ctx context.Context, f *os.File, at, end int64) error {
+	const page = snapshot.PageSize
+	for at < end {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		buf := p.buf[:min(end-at, int64(len(p.buf)))]
+		n, err := f.ReadAt(buf, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if n == 0 {
+			return nil // the file was cut off meanwhile
+		}
+		whole := (n + page - 1) / page * page
+		clear(p.buf[n:whole])
+		if err := p.store.Write(uint64(at), p.buf[:whole]); err != nil {
+			return err
+		}
+		at += int64(whole)
+	}
+	return nil
+}
+
+// sharedFromMaps stores shared memory that only mappings lead to. What was never
+// touched must not be read, for that would allocate it.
+func (t *target) sharedFromMaps(ctx context.Context, s *snapshot.Shared, key fileKey, maps []procfs.Mapping, p *pages) error {
+	var views []procfs.Mapping
+	for _, m := range maps {
+		if (fileKey{m.Dev, m.Ino}) == key && m.Shared {
+			views = append(views, m)
+		}
+	}
+	slices.SortFunc(views, func(a, b procfs.Mapping) int {
+		switch {
+		case a.Offset < b.Offset:
+			return -1
+		case a.Offset > b.Offset:
+			return 1
+		}
+		return 0
+	})
+	done := uint64(0)
+	for _, m := range views {
+		from := max(m.Offset, done)
+		to := m.Offset + (m.End - m.Start)
+		s.Size = max(s.Size, snapshot.Hex(to))
+		if from >= to {
+			continue
+		}
+		base := m.Start - m.Offset
+		resident, err := t.resident(base+from, base+to)
+		if err != nil {
+			return err
+		}
+		for _, r := range resident {
+			if err := p.copy(ctx, r.Start, r.End, base); err != nil {
+				return err
+			}
+		}
+		done = to
+	}
+	return nil
+}
+
+// resident returns which pages of a shared mapping its memory object holds. A
+// page table does not tell (another process may have written the page); mincore
+// looks at the object, but not into swap.
+func (t *target) resident(start, end uint64) ([]procfs.Range, error) {
+	const page = snapshot.PageSize
+	if swapInUse() {
+		return []procfs.Range{{Start: start, End: end}}, nil
+	}
+	var out []procfs.Range
+	const step = 8192 // pages a call; the scratch area takes a byte each
+	for at := start; at < end; at += step * page {
+		to := min(at+step*page, end)
+		if _, err := t.call(unix.SYS_MINCORE, at, to-at, t.remote.Area); err != nil {
+			return nil, fmt.Errorf("mincore: %w", err)
+		}
+		vec, err := t.fetch(int((to - at) / page))
+		if err != nil {
+			return nil, err
+		}
+		for i, b := range vec {
+			addr := at + uint64(i)*page
+			switch {
+			case b&1 == 0:
+			case len(out) > 0 && out[len(out)-1].End == addr:
+				out[len(out)-1].End += page
+			default:
+				out = append(out, procfs.Range{Start: addr, End: addr + page})
+			}
+		}
+	}
+	return out, nil
+}
+
+// swapInUse tells whether anything of this machine's memory is swapped out.
+func swapInUse() bool {
+	var info unix.Sysinfo_t
+	return unix.Sysinfo(&info) != nil || info.Freeswap != info.Totalswap
+}

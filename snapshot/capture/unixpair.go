@@ -1,0 +1,119 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/crtrace/crtrace/snapshot"
+	"golang.org/x/sys/unix"
+)
+
+// isUnixPair matches connected unix sockets without names of their own.
+func isUnixPair(v *view) bool {
+	if !isSocket(v) {
+		return false
+	}
+	family, err := unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || family != unix.AF_UNIX {
+		return false
+	}
+	if _, err := unix.Getpeername(v.fd); err != nil {
+		return false
+	}
+	local, err := localAddress(v.fd)
+	return err == nil && len(local) == 0
+}
+
+// takeUnixPair collects one end of a pair. The messages in its queue are peeked
+// at, so they stay where they are.
+func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
+	info, err := unixDiag(v.st.Ino)
+	if err != nil {
+		return nil, fmt.Errorf("sock_diag: %w", err)
+	}
+	u := &snapshot.UnixPair{Ino: v.st.Ino, Peer: info.peer, Shutdown: info.shutdown}
+	if u.Type, err = unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		return nil, fmt.Errorf("SO_TYPE: %w", err)
+	}
+	if info.peer != 0 && !t.hasInode(info.peer) {
+		return takeOutside(t, v, "the peer of this connected socket")
+	}
+	s := &snapshot.Socket{Family: unix.AF_UNIX, Type: u.Type}
+	if u.Options, err = changedOptions(v.fd, s); err != nil {
+		return nil, err
+	}
+	if t.surveying() {
+		return u, nil
+	}
+	var rights bool
+	if u.Queue, rights, err = peekMessages(v.fd, u.Type); err != nil {
+		return nil, err
+	}
+	if rights {
+		t.refuse(v.object(), "descriptors are in flight in its queue", "try again in a moment")
+		return nil, nil
+	}
+	return u, nil
+}
+
+// hasInode tells whether a descriptor of the program leads to a socket.
+func (t *target) hasInode(ino uint64) bool {
+	for _, v := range t.views {
+		if isSocket(v) && v.st.Ino == ino {
+			return true
+		}
+	}
+	return false
+}
+
+// peekMessages copies what lies in a socket's queue, and tells whether there are
+// descriptors among it. The program's own peek offset is put back.
+func peekMessages(fd, typ int) (queue [][]byte, rights bool, err error) {
+	before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
+	if err != nil {
+		return nil, false, fmt.Errorf("SO_PEEK_OFF: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0); err != nil {
+		return nil, false, fmt.Errorf("SO_PEEK_OFF: %w", err)
+	}
+	defer func() {
+		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, before))
+	}()
+	buf, control := make([]byte, 1<<20), make([]byte, 4096)
+	for {
+		n, cn, _, _, err := unix.Recvmsg(fd, buf, control, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if errors.Is(err, unix.EAGAIN) || err == nil && n == 0 && typ == unix.SOCK_STREAM {
+			return queue, rights, nil
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("peek: %w", err)
+		}
+		if cn > 0 {
+			rights = closeRights(control[:cn]) || rights
+		}
+		if n == 0 && typ == unix.SOCK_SEQPACKET {
+			return queue, rights, nil // the other end is closed
+		}
+		queue = append(queue, append([]byte{}, buf[:n]...))
+	}
+}
+
+// closeRights closes the descriptors that a peeked message has brought.
+func closeRights(control []byte) bool {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return false
+	}
+	found := false
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			unix.Close(fd)
+			found = true
+		}
+	}
+	return found
+}
