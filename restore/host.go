@@ -1,0 +1,111 @@
+package restore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
+	"github.com/crtrace/crtrace/tracer/procfs"
+	"golang.org/x/sys/unix"
+)
+
+// Capabilities by their bits (capability.h).
+const (
+	capSysAdmin          = 21
+	capCheckpointRestore = 40
+)
+
+// canSetTID tells whether clone3 takes wanted ids from this process.
+func canSetTID() bool {
+	s, err := procfs.ReadStatus(os.Getpid())
+	return err == nil && s.CapEff&(1<<capSysAdmin|1<<capCheckpointRestore) != 0
+}
+
+// hostXCR0 returns the extended state components of this machine, all ones when
+// they can't be found out.
+func hostXCR0() uint64 {
+	v, err := tracer.HostXCR0()
+	if err != nil {
+		return ^uint64(0)
+	}
+	return v
+}
+
+// usedXState returns the components that are in use in any thread.
+func usedXState(im *snapshot.Image) (uint64, error) {
+	used := uint64(0)
+	for i := range im.Manifest.Processes {
+		for _, t := range im.Manifest.Processes[i].Threads {
+			state, err := im.XState(t.XState)
+			if err != nil {
+				return 0, err
+			}
+			used |= xstateBV(state)
+		}
+	}
+	return used, nil
+}
+
+// xstateBV returns which components of an extended state are in use.
+func xstateBV(state []byte) uint64 {
+	const headerOffset = 512
+	if len(state) < headerOffset+8 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(state[headerOffset:])
+}
+
+// clocksWentBack tells whether CLOCK_MONOTONIC is behind what the program saw.
+func clocksWentBack(c snapshot.Clocks) bool {
+	var ts unix.Timespec
+	return unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) == nil && ts.Nano() < c.Monotonic
+}
+
+// enterTimeNamespace makes the children of this thread see CLOCK_MONOTONIC and
+// CLOCK_BOOTTIME go on from where they were.
+func enterTimeNamespace(c snapshot.Clocks) error {
+	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
+		return fmt.Errorf("unshare a time namespace: %w", err)
+	}
+	var text strings.Builder
+	for _, clock := range []struct {
+		id   int32
+		name string
+		want int64
+	}{{unix.CLOCK_MONOTONIC, "monotonic", c.Monotonic}, {unix.CLOCK_BOOTTIME, "boottime", c.Boottime}} {
+		var now unix.Timespec
+		if err := unix.ClockGettime(clock.id, &now); err != nil {
+			return err
+		}
+		offset := clock.want - now.Nano()
+		sec := offset / 1e9
+		if offset%1e9 != 0 && offset > 0 {
+			sec++ // nanoseconds must not be negative; a little too late does no harm
+		}
+		fmt.Fprintf(&text, "%s %d 0\n", clock.name, sec)
+	}
+	path := fmt.Sprintf("/proc/%d/timens_offsets", unix.Gettid())
+	return os.WriteFile(path, []byte(text.String()), 0)
+}
+
+// CanUseNamespaces tells whether this user may have a user and pid namespace, by
+// making one.
+func CanUseNamespaces() bool {
+	attr := &syscall.SysProcAttr{
+		Ptrace: true, Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+	}
+	return tracer.Do(func() error {
+		pid, err := syscall.ForkExec("/proc/self/exe", []string{"crtrace"}, &syscall.ProcAttr{Sys: attr})
+		if err != nil {
+			return err
+		}
+		return errors.Join(unix.Kill(pid, unix.SIGKILL), tracer.Reap(pid))
+	}) == nil
+}

@@ -1,0 +1,108 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/crtrace/crtrace/tracer"
+	"golang.org/x/sys/unix"
+)
+
+// ids makes tasks with chosen ids.
+//
+// A process that may set ids (CAP_CHECKPOINT_RESTORE in its user namespace) asks
+// clone3 for them. Others reach them by burning: the kernel gives out ids in
+// ascending order, and a clone3 whose pidfd pointer is bad fails only after it
+// took one, without a task ever existing. When the wanted id is the next free
+// one, a real task is made. Somebody else may snatch it; then the way leads once
+// around all ids.
+type ids struct {
+	mode    PIDMode
+	setTID  bool // clone3 may be asked for ids
+	burner  *burner
+	elapsed time.Duration // time spent on reaching ids
+	until   time.Time     // when to give up, zero: never
+}
+
+// attempts is how often an id is tried before giving up. A wrap lies between
+// two attempts.
+const attempts = 40
+
+// process makes a process, a child of the caller.
+func (i *ids) process(ctx context.Context, seed *tracer.Stub, want int) (*tracer.Stub, error) {
+	defer i.clock(time.Now())
+	if i.mode == PIDAny {
+		return seed.Fork(0)
+	}
+	if i.setTID {
+		s, err := seed.Fork(want)
+		if !errors.Is(err, unix.EPERM) {
+			return s, idError(want, err)
+		}
+		i.setTID = false
+	}
+	for range attempts {
+		if err := i.reach(ctx, want); err != nil {
+			return nil, err
+		}
+		s, err := seed.Fork(0)
+		if err != nil || s.PID == want {
+			return s, err
+		}
+		if err := errors.Join(s.Kill(), tracer.Reap(s.PID)); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: process id %d was taken by other processes %d times; use --pids=namespace or --pids=any", ErrIDs, want, attempts)
+}
+
+// thread makes a thread.
+func (i *ids) thread(ctx context.Context, s *tracer.Stub, want int) (*tracer.StubThread, error) {
+	defer i.clock(time.Now())
+	if i.mode == PIDAny {
+		return s.Thread(0)
+	}
+	if i.setTID {
+		t, err := s.Thread(want)
+		return t, idError(want, err)
+	}
+	for range attempts {
+		if err := i.reach(ctx, want); err != nil {
+			return nil, err
+		}
+		t, err := s.Thread(0)
+		if err != nil || t.TID == want {
+			return t, err
+		}
+		if err := t.Exit(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: thread id %d was taken by other processes %d times; use --pids=namespace or --pids=any", ErrIDs, want, attempts)
+}
+
+// reach is burner.reach, but it gives up in time.
+func (i *ids) reach(ctx context.Context, want int) error {
+	if i.until.IsZero() {
+		return i.burner.reach(ctx, want)
+	}
+	limited, cancel := context.WithDeadline(ctx, i.until)
+	defer cancel()
+	err := i.burner.reach(limited, want)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w: id %d was not reached in time: other processes come and go too fast; use --pids=namespace or --pids=any", ErrIDs, want)
+	}
+	return err
+}
+
+func (i *ids) clock(began time.Time) { i.elapsed += time.Since(began) }
+
+// idError says what to do when an id is taken.
+func idError(want int, err error) error {
+	if errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("%w: %d is in use (%w); use --pids=namespace or --pids=any", ErrIDs, want, err)
+	}
+	return err
+}

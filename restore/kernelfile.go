@@ -1,0 +1,33 @@
+package restore
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/crtrace/crtrace/snapshot"
+	"golang.org/x/sys/unix"
+)
+
+// makeKernelFile opens a file of /proc or /sys in the process: those of the
+// process itself are not there before it.
+func makeKernelFile(p *process, d *snapshot.Description) (int, error) {
+	k := d.Detail.(*snapshot.KernelFile)
+	own := "/proc/" + strconv.Itoa(p.image.PID) + "/"
+	path := k.Path
+	if rest, ok := strings.CutPrefix(path, own); ok {
+		path = "/proc/" + strconv.Itoa(p.stub.PID) + "/" + rest
+	}
+	data, _ := p.stub.Data()
+	if err := p.stub.Mem.Write(data, append([]byte(path), 0)); err != nil {
+		return -1, err
+	}
+	num, err := p.call("open "+path, unix.SYS_OPEN, data, uint64(openFlags(d)&^unix.O_CLOEXEC), 0)
+	if err != nil || k.Offset == 0 {
+		return int(num), err
+	}
+	if _, err := p.call("seek in "+path, unix.SYS_LSEEK, num, uint64(k.Offset), unix.SEEK_SET); err != nil {
+		return -1, fmt.Errorf("descriptor %d: %w", num, err)
+	}
+	return int(num), nil
+}

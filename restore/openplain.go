@@ -1,0 +1,38 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// openPlain opens a file that must not be reached through a symbolic link in the
+// last part of its path: in a directory that others can write, such a link may
+// have been planted, and the file behind it would be cut. O_NOFOLLOW is no way,
+// because the program would see it in the flags of its descriptor.
+func openPlain(path string, flags int, mode uint32) (int, error) {
+	if flags&unix.O_CREAT != 0 {
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+		switch {
+		case err == nil:
+			unix.Close(fd)
+		case !errors.Is(err, unix.EEXIST):
+			return -1, fmt.Errorf("create %s: %w", path, err)
+		}
+		flags &^= unix.O_CREAT
+	}
+	fd, err := unix.Open(path, flags, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", path, err)
+	}
+	var opened, named unix.Stat_t
+	if err := errors.Join(unix.Fstat(fd, &opened), unix.Lstat(path, &named)); err != nil {
+		return -1, errors.Join(fmt.Errorf("look at %s: %w", path, err), unix.Close(fd))
+	}
+	if opened.Dev != named.Dev || opened.Ino != named.Ino {
+		unix.Close(fd)
+		return -1, fmt.Errorf("%s was a file and is a symbolic link now", path)
+	}
+	return fd, nil
+}

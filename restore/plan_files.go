@@ -1,0 +1,156 @@
+package restore
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/crtrace/crtrace/snapshot"
+	"golang.org/x/sys/unix"
+)
+
+// findFiles decides for every file of the image where its content comes from.
+func (p *Plan) findFiles() error {
+	uses := p.fileUses()
+	p.sources = make([]source, len(p.manifest.Files))
+	for i := range p.manifest.Files {
+		if err := p.findFile(i, uses[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// use tells what the program does with a file.
+type use struct {
+	mapped  bool // its content is in the address space
+	reads   bool // open for reading only
+	written bool // open for writing, or a shared mapping that can be written
+}
+
+// fileUses finds out what the program does with each file.
+func (p *Plan) fileUses() []use {
+	uses := make([]use, len(p.manifest.Files))
+	for i := range p.manifest.Processes {
+		proc := &p.manifest.Processes[i]
+		uses[proc.Exe].mapped = true
+		for _, v := range proc.VMAs {
+			if v.Kind != snapshot.VMAFile {
+				continue
+			}
+			if v.Write {
+				uses[v.Object].written = true
+			} else {
+				uses[v.Object].mapped = true
+			}
+		}
+	}
+	for _, d := range p.manifest.Descriptions {
+		if r, ok := d.Detail.(*snapshot.Regular); ok {
+			if d.Flags&unix.O_ACCMODE == unix.O_RDONLY {
+				uses[r.File].reads = true
+			} else {
+				uses[r.File].written = true
+			}
+		}
+	}
+	return uses
+}
+
+// findFile decides for one file.
+func (p *Plan) findFile(id int, u use) error {
+	f := &p.manifest.Files[id]
+	st, err := os.Stat(f.Path)
+	switch {
+	case f.Deleted:
+		if !f.Saved {
+			p.refuse("%s had been deleted, and its content is not in the image", f.Path)
+		}
+		p.sources[id] = source{saved: f.SHA256}
+		return nil
+	case u.written:
+		return p.findWritten(id, st, err)
+	case err == nil:
+		same, err := sameContent(f, st)
+		if err != nil {
+			return err
+		}
+		if same {
+			p.sources[id] = source{path: f.Path}
+			return nil
+		}
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("look at %s: %w", f.Path, err)
+	}
+	what := "is gone"
+	if err == nil {
+		what = "has changed since the checkpoint"
+	}
+	switch {
+	case f.Saved:
+		p.sources[id] = source{saved: f.SHA256}
+		p.warn("%s %s; its copy in the image is used", f.Path, what)
+	case u.mapped:
+		p.refuse("%s %s, and the program has it in its memory", f.Path, what)
+	default:
+		p.refuse("%s %s, and the program is reading it", f.Path, what)
+	}
+	return nil
+}
+
+// findWritten decides for a file that the program writes.
+func (p *Plan) findWritten(id int, st fs.FileInfo, err error) error {
+	f := &p.manifest.Files[id]
+	p.sources[id] = source{path: f.Path}
+	switch {
+	case f.Saved:
+		r := rollback{file: id, to: f.Size, content: true}
+		if err == nil {
+			if same, err := sameHash(f, st); err != nil || same {
+				return err
+			}
+			r.from = st.Size()
+		}
+		p.rollback = append(p.rollback, r)
+	case errors.Is(err, fs.ErrNotExist):
+		p.refuse("%s, which the program was writing, is gone", f.Path)
+	case err != nil:
+		return fmt.Errorf("look at %s: %w", f.Path, err)
+	case st.Size() < f.Size:
+		p.refuse("%s, which the program was writing, has %d bytes now and had %d", f.Path, st.Size(), f.Size)
+	case st.Size() > f.Size:
+		p.rollback = append(p.rollback, rollback{file: id, from: st.Size(), to: f.Size})
+	}
+	return nil
+}
+
+// sameContent tells whether a file on disk is still what it was: same size and
+// time of modification, else same content.
+func sameContent(f *snapshot.File, st fs.FileInfo) (bool, error) {
+	if st.Size() == f.Size && st.Mode().IsRegular() && st.ModTime().UnixNano() == f.MTime {
+		return true, nil
+	}
+	return sameHash(f, st)
+}
+
+// sameHash tells whether a file on disk has the content that it had. The time of
+// modification proves nothing for a file that is written through a mapping.
+func sameHash(f *snapshot.File, st fs.FileInfo) (bool, error) {
+	if f.SHA256 == "" || st.Size() != f.Size || !st.Mode().IsRegular() {
+		return false, nil
+	}
+	in, err := os.Open(f.Path)
+	if err != nil {
+		return false, nil // it can't be used anyway
+	}
+	defer in.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, in); err != nil {
+		return false, fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)) == f.SHA256, nil
+}

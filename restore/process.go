@@ -1,0 +1,144 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
+	"golang.org/x/sys/unix"
+)
+
+// process is one process that is being rebuilt.
+type process struct {
+	run     *run
+	broker  *broker
+	image   *snapshot.Process
+	stub    *tracer.Stub
+	threads []*tracer.StubThread // as image.Threads
+
+	timeouts []uint64 // free places of time-outs, nil before they were looked for
+	dups     []dup    // moves of descriptors that are still to be made
+}
+
+// dup is the move of a descriptor from its transfer number to its final one.
+type dup struct {
+	from int
+	to   snapshot.FD
+}
+
+// build makes the process and everything in it but what must come last.
+func (p *process) build(ctx context.Context) error {
+	steps := []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"execute its program", p.execute},
+		{"threads", p.makeThreads},
+		{"address space", p.buildMemory},
+		{"descriptors", func(context.Context) error { return p.placeDescriptors() }},
+		{"attributes", func(context.Context) error { return p.setAttributes() }},
+		{"thread attributes", func(context.Context) error { return p.setThreadAttributes() }},
+		{"signal actions", func(context.Context) error { return p.setActions() }},
+	}
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := s.do(ctx); err != nil {
+			return fmt.Errorf("process %d: %s: %w", p.image.PID, s.what, err)
+		}
+		p.run.log.Debug("built", "pid", p.image.PID, "what", s.what, "took", time.Since(began))
+	}
+	return nil
+}
+
+// execute gives the process its place in the world and its executable. Running
+// the original one makes /proc/PID/exe right and costs 25 us more than a stub.
+func (p *process) execute(context.Context) error {
+	s := newScript(p.stub, p.stub.Leader())
+	if p.image.SID == p.image.PID {
+		s.add("setsid", unix.SYS_SETSID)
+	} else if p.image.PGID == p.image.PID && !p.usesTerminal() {
+		s.add("setpgid", unix.SYS_SETPGID, 0, 0)
+	}
+	if p.image.CwdGone {
+		dir := s.text(p.image.Cwd)
+		s.try(unix.SYS_MKDIR, dir, 0o700)
+		s.add("chdir to "+p.image.Cwd, unix.SYS_CHDIR, dir)
+		s.try(unix.SYS_RMDIR, dir)
+	} else {
+		s.add("chdir to "+p.image.Cwd, unix.SYS_CHDIR, s.text(p.image.Cwd))
+	}
+	s.add("umask", unix.SYS_UMASK, uint64(p.image.Attributes.Umask))
+	if err := s.run(); err != nil {
+		return err
+	}
+	area, err := p.freeAddress(tracer.AreaLen)
+	if err != nil {
+		return err
+	}
+	path, ok := p.broker.exe[p.image.Exe]
+	if !ok {
+		fd := p.broker.transfer[p.broker.files[fileUse{p.image.Exe, false}]]
+		path = fmt.Sprintf("/proc/self/fd/%d", fd)
+	}
+	return p.stub.Exec(path, area)
+}
+
+// usesTerminal tells whether the process has a terminal outside the tree. Such a
+// process stays in the restorer's group, which the terminal belongs to: in a group
+// of its own it would be stopped when it reads.
+func (p *process) usesTerminal() bool {
+	for _, fd := range p.image.FDs {
+		if p.run.m.Descriptions[fd.Description].Detail.Kind() == snapshot.KindTTY {
+			return true
+		}
+	}
+	return false
+}
+
+// freeAddress finds a place of some bytes where neither the program nor the
+// work area nor the kernel's choice for a fresh address space has anything.
+func (p *process) freeAddress(size uint64) (uint64, error) {
+	const lowest, highest, step, gap = 0x1000_0000, 0xe000_0000, 0x100_0000, 0x1000
+	for at := uint64(lowest); at < highest; at += step {
+		free := p.stub.Area == 0 || at+size <= p.stub.Area || p.stub.Area+tracer.AreaLen <= at
+		for _, v := range p.image.VMAs {
+			if uint64(v.Start) < at+size+gap && at < uint64(v.End)+gap {
+				free = false
+				break
+			}
+		}
+		if free {
+			return at, nil
+		}
+	}
+	return 0, errors.New("no free addresses below 4 GiB")
+}
+
+// makeThreads makes all threads, at once, while their ids are near.
+func (p *process) makeThreads(ctx context.Context) error {
+	p.threads = []*tracer.StubThread{p.stub.Leader()}
+	for _, t := range p.image.Threads[1:] {
+		th, err := p.run.ids.thread(ctx, p.stub, t.TID)
+		if err != nil {
+			return err
+		}
+		p.threads = append(p.threads, th)
+	}
+	return nil
+}
+
+// tidOf returns the id that a thread of the image has here.
+func (p *process) tidOf(tid int) int {
+	for i, t := range p.image.Threads {
+		if t.TID == tid {
+			return p.threads[i].TID
+		}
+	}
+	return tid
+}
