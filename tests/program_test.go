@@ -81,7 +81,8 @@ type startOptions struct {
 	direct bool // without launch
 	append bool // its output file is opened with O_APPEND
 	args   []string
-	binary string // instead of the compiled victim
+	binary string   // instead of the compiled victim
+	wrap   []string // words before the command, such as "nice"
 }
 
 // start runs a victim until it is ready and has done a few steps.
@@ -96,6 +97,9 @@ func start(t *testing.T, v victims.Victim, o startOptions) *program {
 	cmd := exec.Command(crtraceBinary, append([]string{"launch", binary}, args...)...)
 	if o.direct {
 		cmd = exec.Command(binary, args...)
+	}
+	if len(o.wrap) > 0 {
+		cmd = exec.Command(o.wrap[0], append(o.wrap[1:], cmd.Args...)...)
 	}
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if o.append {
@@ -261,6 +265,7 @@ func (p *program) checkpoint(name string, flags ...string) string {
 		return dir
 	}
 	if !runs(p.pid) {
+		p.await("the program is there after the checkpoint", func() bool { return alive(p.pid) })
 		p.t.Fatalf("after the checkpoint the program is in state %q, traced by %s", statusField(p.pid, "State"), statusField(p.pid, "TracerPid"))
 	}
 	after := look(p.t, p.pid)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/tracer"
+	"golang.org/x/sys/unix"
 )
 
 // checkpoint is Checkpoint without its documentation.
@@ -24,11 +25,22 @@ func checkpoint(ctx context.Context, pid int, o Options) (*Result, error) {
 	res := &Result{Dir: o.Dir, Processes: 1}
 	err = tracer.Do(func() error { return c.run(ctx, pid, res) })
 	if err != nil {
-		return nil, errors.Join(err, w.Abort())
+		return nil, errors.Join(explainRoom(err), w.Abort())
 	}
 	res.Total = time.Since(began)
 	res.Warnings = c.warnings
 	return res, nil
+}
+
+// explainRoom adds to an error of writing what the user can do about it.
+func explainRoom(err error) error {
+	switch {
+	case errors.Is(err, unix.EFBIG):
+		return fmt.Errorf("%w (the limit of file sizes, ulimit -f, is too low for the image)", err)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("%w (choose a directory with more room by -o)", err)
+	}
+	return err
 }
 
 // run takes the checkpoint on the tracer's thread.

@@ -64,9 +64,10 @@ static int in_select(int64_t ms)
 static int in_pselect(int64_t ms)
 {
 	struct timespec t = span(ms);
-	sigset_t none;
-	sigemptyset(&none);
-	return result(pselect(0, NULL, NULL, NULL, &t, &none));
+	sigset_t mask; // another one than the thread's; what sigwaitinfo waits for must not end us here
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	sigaddset(&mask, SIGUSR2);
+	return result(pselect(0, NULL, NULL, NULL, &t, &mask));
 }
 
 static int in_futex(int64_t ms)

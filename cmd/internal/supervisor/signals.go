@@ -66,6 +66,8 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 		if s.terminalReaches() {
 			return
 		}
+	case unix.SIGXFSZ:
+		return // an image of ours has met the limit of file sizes: not the program's fault
 	case unix.SIGTTIN, unix.SIGTTOU:
 		if s.sameGroup() {
 			return // the kernel sends these to whole groups
