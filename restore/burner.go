@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/crtrace/crtrace/tracer/procfs"
@@ -23,8 +24,9 @@ const reservedPIDs = 300
 type burner struct {
 	max  int // kernel.pid_max: ids are below it
 	last *procfs.LoadAvg
-	turn int          // socket whose name keeps other burners away, -1: none
-	held map[int]bool // ids that are taken although no task has them: groups and sessions
+	fail func() syscall.Errno // takes one id and gives it back
+	turn int                  // socket whose name keeps other burners away, -1: none
+	held map[int]bool         // ids that are taken although no task has them: groups and sessions
 }
 
 // newBurner returns a burner. It is closed by close.
@@ -42,7 +44,7 @@ func newBurner() (*burner, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &burner{max: limit, last: last, turn: -1}
+	b := &burner{max: limit, last: last, turn: -1, fail: chooseClone()}
 	if b.held, err = heldIDs(); err != nil {
 		return nil, errors.Join(err, last.Close())
 	}
@@ -115,7 +117,7 @@ func (b *burner) reach(ctx context.Context, want int) error {
 			return nil
 		}
 		for range n {
-			if err := burn(); err != nil {
+			if err := b.burn(); err != nil {
 				return err
 			}
 		}
@@ -154,12 +156,24 @@ func (b *burner) waitFree(ctx context.Context, id int) bool {
 	return false
 }
 
+// BurnCost measures the time that one process id takes to burn, which is how far
+// ids on this host can be reached without privilege: all of them take
+// kernel.pid_max times as long.
+func BurnCost() (time.Duration, error) {
+	b, err := newBurner()
+	if err != nil {
+		return 0, err
+	}
+	each, err := b.cost()
+	return each, errors.Join(err, b.close())
+}
+
 // cost measures the time that one id takes to burn.
 func (b *burner) cost() (time.Duration, error) {
 	const sample = 100
 	began := time.Now()
 	for range sample {
-		if err := burn(); err != nil {
+		if err := b.burn(); err != nil {
 			return 0, err
 		}
 	}
@@ -203,14 +217,27 @@ func heldIDs() (map[int]bool, error) {
 	return held, nil
 }
 
+// chooseClone returns the call to burn with: clone3, or clone where a container's
+// filter forbids clone3 because it can't look into its arguments.
+func chooseClone() func() syscall.Errno {
+	if failingClone3() == unix.EFAULT {
+		return failingClone3
+	}
+	if fd, err := unix.PidfdOpen(unix.Getpid(), 0); err == nil { // Linux 5.3
+		unix.Close(fd)
+		return failingClone
+	}
+	return failingClone3
+}
+
 // burn takes one id from the kernel and gives it back.
-func burn() error {
-	switch errno := failingClone(); errno {
+func (b *burner) burn() error {
+	switch errno := b.fail(); errno {
 	case unix.EFAULT:
 		return nil
 	case unix.EAGAIN:
-		return fmt.Errorf("clone3: %w: the limit of processes (ulimit -u, pids.max) is reached", errno)
+		return fmt.Errorf("clone: %w: the limit of processes (ulimit -u, pids.max) is reached", errno)
 	default:
-		return fmt.Errorf("clone3 with a bad pointer: %w; use --pids=any", errno)
+		return fmt.Errorf("clone with a bad pointer: %w; use --pids=any", errno)
 	}
 }

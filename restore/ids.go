@@ -14,7 +14,7 @@ import (
 //
 // A process that may set ids (CAP_CHECKPOINT_RESTORE in its user namespace) asks
 // clone3 for them. Others reach them by burning: the kernel gives out ids in
-// ascending order, and a clone3 whose pidfd pointer is bad fails only after it
+// ascending order, and a clone whose pidfd pointer is bad fails only after it
 // took one, without a task ever existing. When the wanted id is the next free
 // one, a real task is made. Somebody else may snatch it; then the way leads once
 // around all ids.

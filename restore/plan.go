@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,6 +65,11 @@ func MakePlan(im *snapshot.Image, o Options) (*Plan, error) {
 	if err := p.findFiles(); err != nil {
 		return nil, err
 	}
+	if p.o.PIDs == PIDAuto || p.o.PIDs == PIDHost {
+		if err := p.checkCopies(); err != nil {
+			return nil, err
+		}
+	}
 	if len(p.problems) == 0 {
 		if err := p.chooseIDs(); err != nil {
 			return nil, err
@@ -114,6 +120,10 @@ func (p *Plan) checkProcess(proc *snapshot.Process) {
 	}
 	if c.GIDs != [4]int{gid, gid, gid, gid} {
 		p.refuse("process %d has group %d, you have %d", proc.PID, c.GIDs[0], gid)
+	}
+	if s, err := procfs.ReadStatus(os.Getpid()); err == nil && s.SeccompFilters != proc.Attributes.Filters {
+		p.warn("process %d ran under %d system call filter(s) (seccomp); here it has the %d of this command",
+			proc.PID, proc.Attributes.Filters, s.SeccompFilters)
 	}
 	var hard unix.Rlimit
 	for which, l := range proc.Limits {
@@ -171,9 +181,11 @@ func (p *Plan) chooseIDs() error {
 		}
 	}
 	if len(taken) > 0 {
-		if p.mode == PIDHost {
-			p.refuse("process ids %s are in use on this host; use --pids=namespace or --pids=any", strings.Join(taken, ", "))
-			return nil
+		switch ids := strings.Join(taken, ", "); {
+		case p.mode == PIDHost:
+			p.refuse("process ids %s are in use on this host; use --pids=namespace or --pids=any", ids)
+		case !CanUseNamespaces():
+			p.refuse("process ids %s are in use on this host, which allows no pid namespace either (see 'crtrace doctor'); use --pids=any", ids)
 		}
 		p.mode = PIDNamespace
 		return nil

@@ -34,6 +34,7 @@ type Attributes struct {
 	OOMScoreAdj    int  `json:"oom_score_adj"`
 	Dumpable       int  `json:"dumpable"`
 	NoNewPrivs     bool `json:"no_new_privs,omitempty"`
+	Filters        int  `json:"filters,omitempty"` // system call filters (seccomp) in force; they are not in the image
 	KeepCaps       bool `json:"keep_caps,omitempty"`
 	Subreaper      bool `json:"subreaper,omitempty"`
 	THPDisable     int  `json:"thp_disable,omitempty"`  // PR_GET_THP_DISABLE

@@ -93,6 +93,8 @@ func (v *validator) properties(p *Process) error {
 		return fmt.Errorf("oom_score_adj %d", a.OOMScoreAdj)
 	case a.Dumpable < 0 || a.Dumpable > 2:
 		return fmt.Errorf("dumpable %d", a.Dumpable)
+	case a.Filters < 0:
+		return fmt.Errorf("%d system call filters", a.Filters)
 	}
 	c := p.Credentials
 	ids := append(append(c.UIDs[:], c.GIDs[:]...), c.Groups...)

@@ -26,7 +26,8 @@ type program struct {
 	dir    string // where it runs; its output is the file "out" there
 	images string // where its images go
 	pid    int
-	slack  int // milliseconds that its waits may be longer than asked
+	slack  int      // milliseconds that its waits may be longer than asked
+	wrap   []string // words before launch and restore
 	parent *parent
 }
 
@@ -82,25 +83,24 @@ type startOptions struct {
 	append bool // its output file is opened with O_APPEND
 	args   []string
 	binary string   // instead of the compiled victim
-	wrap   []string // words before the command, such as "nice"
+	before []string // arguments before the victim's own
+	wrap   []string // words before the command, such as "nice"; also before restore
 }
 
 // start runs a victim until it is ready and has done a few steps.
 func start(t *testing.T, v victims.Victim, o startOptions) *program {
 	t.Helper()
-	p := &program{t: t, victim: v, dir: t.TempDir(), images: t.TempDir(), slack: 30000}
+	p := &program{t: t, victim: v, dir: t.TempDir(), images: t.TempDir(), slack: 30000, wrap: o.wrap}
 	binary := o.binary
 	if binary == "" {
 		binary = build(t, v)
 	}
-	args := append([]string{p.stopfile(), strconv.Itoa(1 << 30), strconv.Itoa(p.slack), "0"}, slices.Concat(v.Args, o.args)...)
+	args := slices.Concat(o.before, []string{p.stopfile(), strconv.Itoa(1 << 30), strconv.Itoa(p.slack), "0"}, v.Args, o.args)
 	cmd := exec.Command(crtraceBinary, append([]string{"launch", binary}, args...)...)
 	if o.direct {
 		cmd = exec.Command(binary, args...)
 	}
-	if len(o.wrap) > 0 {
-		cmd = exec.Command(o.wrap[0], append(o.wrap[1:], cmd.Args...)...)
-	}
+	cmd = wrapped(p.wrap, cmd)
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if o.append {
 		flags |= os.O_APPEND
@@ -121,6 +121,14 @@ func start(t *testing.T, v victims.Victim, o startOptions) *program {
 	p.awaitReady()
 	p.awaitSteps(5)
 	return p
+}
+
+// wrapped is a command that another one executes.
+func wrapped(by []string, cmd *exec.Cmd) *exec.Cmd {
+	if len(by) == 0 {
+		return cmd
+	}
+	return exec.Command(by[0], append(slices.Clone(by[1:]), cmd.Args...)...)
 }
 
 func (p *program) path(name string) string      { return filepath.Join(p.dir, name) }
@@ -315,7 +323,7 @@ func (p *program) restore(image string, flags ...string) {
 
 // restoreOnly starts the restore.
 func (p *program) restoreOnly(image string, flags ...string) {
-	cmd := exec.Command(crtraceBinary, append(append([]string{"restore", "--quiet"}, flags...), image)...)
+	cmd := wrapped(p.wrap, exec.Command(crtraceBinary, append(append([]string{"restore", "--quiet"}, flags...), image)...))
 	cmd.Dir = p.images
 	p.parent = started(p.t, cmd)
 }

@@ -304,7 +304,7 @@ func (t *StubThread) run() error {
 			return err
 		case s.kind == stopSignal && s.sig == unix.SIGTRAP:
 			return nil
-		case s.kind == stopSignal && (s.sig == unix.SIGSEGV || s.sig == unix.SIGBUS || s.sig == unix.SIGILL):
+		case s.kind == stopSignal && (s.sig == unix.SIGSEGV || s.sig == unix.SIGBUS || s.sig == unix.SIGILL || s.sig == unix.SIGSYS):
 			return fmt.Errorf("task %d: %v while it was rebuilt", t.TID, s.sig)
 		case s.kind == stopGone:
 			return fmt.Errorf("task %d: %w", t.TID, ErrTaskGone)

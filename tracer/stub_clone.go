@@ -9,37 +9,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cloneArgs are the fields of struct clone_args that are used here.
+// cloneArgs say what is made: a task with an id of choice takes clone3, which a
+// container's filter may forbid; any id will do with clone.
 type cloneArgs struct {
 	flags    uint64
-	exit     uint64
 	stack    uint64
 	stackLen uint64
 	setTID   int // 0: any
 }
 
-// clone makes a clone3 call in the thread. The new task is traced and stopped.
+// clone makes a task. It is traced and stopped.
 func (t *StubThread) clone(a cloneArgs) (int, error) {
-	data, _ := t.stub.Data()
-	var b [88 + 4]byte // struct clone_args (CLONE_ARGS_SIZE_VER2), then the id
-	put := func(i int, v uint64) { binary.LittleEndian.PutUint64(b[8*i:], v) }
-	put(0, a.flags|unix.CLONE_PTRACE)
-	put(4, a.exit)
-	put(5, a.stack)
-	put(6, a.stackLen)
-	size := uint64(64) // CLONE_ARGS_SIZE_VER0
+	a.flags |= unix.CLONE_PTRACE
 	if a.setTID != 0 {
-		put(8, data+88)
-		put(9, 1)
-		size = 80 // CLONE_ARGS_SIZE_VER1
+		return t.clone3(a)
 	}
-	binary.LittleEndian.PutUint32(b[88:], uint32(a.setTID))
+	id, err := t.Call(unix.SYS_CLONE, a.flags, a.stack+a.stackLen, 0, 0, 0)
+	if err != nil {
+		return 0, fmt.Errorf("clone: %w", err)
+	}
+	return int(id), nil
+}
+
+// clone3 makes a task with an id of choice.
+func (t *StubThread) clone3(a cloneArgs) (int, error) {
+	const idAt, size = 88, 80 // CLONE_ARGS_SIZE_VER2, where the id is put; CLONE_ARGS_SIZE_VER1
+	data, _ := t.stub.Data()
+	var b [idAt + 4]byte // struct clone_args
+	for i, v := range map[int]uint64{0: a.flags, 5: a.stack, 6: a.stackLen, 8: data + idAt, 9: 1} {
+		binary.LittleEndian.PutUint64(b[8*i:], v)
+	}
+	binary.LittleEndian.PutUint32(b[idAt:], uint32(a.setTID))
 	if err := t.stub.Mem.Write(data, b[:]); err != nil {
 		return 0, err
 	}
 	id, err := t.Call(unix.SYS_CLONE3, data, size)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("clone3: %w", err)
 	}
 	return int(id), nil
 }
@@ -49,7 +55,7 @@ func (t *StubThread) clone(a cloneArgs) (int, error) {
 func (s *Stub) Fork(id int) (*Stub, error) {
 	pid, err := s.leader.clone(cloneArgs{flags: unix.CLONE_PARENT, setTID: id})
 	if err != nil {
-		return nil, fmt.Errorf("clone3: %w", err)
+		return nil, err
 	}
 	c := &Stub{PID: pid, Area: s.Area}
 	c.leader = &StubThread{TID: pid, stub: c, base: s.leader.base}
@@ -68,7 +74,7 @@ func (s *Stub) Thread(id int) (*StubThread, error) {
 		unix.CLONE_THREAD | unix.CLONE_SYSVSEM
 	tid, err := s.leader.clone(cloneArgs{flags: flags, stack: s.Area, stackLen: AreaLen, setTID: id})
 	if err != nil {
-		return nil, fmt.Errorf("clone3: %w", err)
+		return nil, err
 	}
 	t := &StubThread{TID: tid, stub: s, base: s.leader.base}
 	return t, t.await(stopTrap)

@@ -57,10 +57,7 @@ func (t *target) surveyTasks() error {
 	if err != nil {
 		return err
 	}
-	if status.Seccomp != 0 {
-		t.refuse("seccomp", "a system call filter is in force, and an injected call that it forbids could end the program",
-			"run the program without its sandbox")
-	}
+	t.surveySeccomp(status)
 	if slices.Contains(strings.Fields(status.ThreadFeatures), "shstk") {
 		t.refuse("shadow stack", "shadow stacks can't be rebuilt", "set GLIBC_TUNABLES=glibc.cpu.x86_shstk=off for the program")
 	}

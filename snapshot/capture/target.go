@@ -67,6 +67,7 @@ func (t *target) takeIdentity() error {
 	t.out.Credentials = snapshot.Credentials{UIDs: status.UIDs, GIDs: status.GIDs, Groups: status.Groups}
 	t.out.Attributes.Umask = snapshot.Hex(status.Umask)
 	t.out.Attributes.NoNewPrivs = status.NoNewPrivs != 0
+	t.out.Attributes.Filters = status.SeccompFilters
 	if t.out.Exe, err = t.takeExe(); err != nil {
 		return err
 	}

@@ -27,19 +27,6 @@ func clone3(args *cloneArgs) (int, unix.Errno) {
 	return int(pid), errno
 }
 
-// burnOne uses up one process id: the kernel takes it and then finds that it
-// can't write the pidfd to an address of its own half.
-func burnOne() error {
-	args := cloneArgs{
-		flags: unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_FS | unix.CLONE_SIGHAND | unix.CLONE_PIDFD | unix.CLONE_VFORK,
-		pidfd: 0xffff_8000_0000_0000,
-	}
-	if _, errno := clone3(&args); errno != unix.EFAULT {
-		return fmt.Errorf("clone3 with a bad pointer: %w, want EFAULT", errno)
-	}
-	return nil
-}
-
 // cloneWithTID asks for a process with an id that is in use.
 func cloneWithTID(used int) error {
 	id := int32(used)

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/crtrace/crtrace/restore"
 )
 
 const (
-	burns      = 200 // pids that checkBurn uses up
 	insidePID  = 4242
 	capAdmin   = unix.CAP_SYS_ADMIN
 	capRestore = unix.CAP_CHECKPOINT_RESTORE
@@ -22,11 +23,11 @@ const (
 )
 
 // checkBurn measures how long it takes to reach a process id: by using up all
-// before it with clone3 calls that fail after the id was taken.
+// before it with calls of clone that fail after the id was taken.
 func checkBurn(ctx context.Context) []Check {
 	line, err := ask(ctx, dying(), "burn")
 	if err != nil {
-		return []Check{{nameBurn, No, "clone3 does not fail in the way that is needed (" + err.Error() + "): use --pids=namespace or --pids=any"}}
+		return []Check{{nameBurn, No, "clone does not fail in the way that is needed (" + err.Error() + "): use --pids=namespace or --pids=any"}}
 	}
 	each, err := time.ParseDuration(line)
 	if err != nil {
@@ -47,16 +48,8 @@ func checkBurn(ctx context.Context) []Check {
 
 // burn is the probe of checkBurn: it returns the time for one id.
 func burn() (string, error) {
-	began := time.Now()
-	err := onThread(func() error {
-		for range burns {
-			if err := burnOne(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return (time.Since(began) / burns).String(), err
+	each, err := restore.BurnCost()
+	return each.String(), err
 }
 
 // checkSetTID asks whether clone3 may choose the id of the new process. The id

@@ -12,6 +12,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/crtrace/crtrace/restore"
 	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/snapshot/capture"
 	"github.com/crtrace/crtrace/tracer"
@@ -22,7 +23,7 @@ const (
 	OK          = 0   // done
 	Failure     = 1   // failed in a way that has no number of its own
 	Usage       = 2   // the command line makes no sense
-	Unsupported = 3   // something can't be checkpointed or restored; nothing was touched
+	Unsupported = 3   // it can't be checkpointed, or not be restored here; nothing was touched
 	Image       = 4   // the image is damaged or of another version
 	Permission  = 5   // the kernel does not let this user do it
 	Gone        = 6   // the process does not exist, or ended meanwhile
@@ -44,7 +45,7 @@ var Table = []Entry{
 	{"0", "success"},
 	{"1", "failure"},
 	{"2", "usage: unknown command, flag or argument"},
-	{"3", "something is not supported; nothing was touched"},
+	{"3", "it can't be checkpointed, or not be restored here; nothing was touched"},
 	{"4", "the image is damaged or has another format version"},
 	{"5", "no permission"},
 	{"6", "the process does not exist or has ended"},
@@ -125,6 +126,9 @@ func From(err error) int {
 		return c.ExitCode()
 	}
 	if _, ok := errors.AsType[*capture.UnsupportedError](err); ok {
+		return Unsupported
+	}
+	if _, ok := errors.AsType[*restore.RefusedError](err); ok {
 		return Unsupported
 	}
 	if _, ok := errors.AsType[*snapshot.CorruptError](err); ok {

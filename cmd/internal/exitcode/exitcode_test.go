@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/crtrace/crtrace/restore"
 	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/snapshot/capture"
 	"github.com/crtrace/crtrace/tracer"
@@ -24,6 +25,7 @@ func TestFrom(t *testing.T) {
 		{os.ErrExist, 1},
 		{Usagef("x %d", 1), 2},
 		{&capture.UnsupportedError{}, 3},
+		{&restore.RefusedError{}, 3},
 		{&snapshot.CorruptError{}, 4},
 		{&snapshot.VersionError{}, 4},
 		{snapshot.ErrNotImage, 4},

@@ -76,8 +76,9 @@ var All = []Victim{
 	{Name: "goapp-http", Source: "goapp", Compiler: Go, Args: []string{"http"}, Tampers: 3, MayRefuse: true},
 }
 
-// Stopped and Refused have tests of their own.
+// These have tests of their own. Sandbox is none: it runs other programs.
 var (
+	Sandbox = Victim{Name: "sandbox", Source: "sandbox.c"}
 	Stopped = Victim{Name: "stopped", Source: "stopped.c", Tampers: 1}
 	Refused = Victim{Name: "refused", Source: "refused.c"}
 )
