@@ -32,7 +32,7 @@ var restorers = map[snapshot.Kind]restorer{
 	snapshot.KindDirectory:  {open: openDirectory},
 	snapshot.KindPath:       {open: openPath},
 	snapshot.KindDevice:     {open: openDevice},
-	snapshot.KindTTY:        {place: placeTTY},
+	snapshot.KindTTY:        {place: placeTTY, start: startTTY},
 	snapshot.KindOutside:    {place: placeOutside},
 	snapshot.KindPipe:       {open: openPipe},
 	snapshot.KindEventFD:    {open: openEventFD},

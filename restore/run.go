@@ -132,6 +132,9 @@ func (r *run) finish() error {
 		if err := p.release(); err != nil {
 			return fmt.Errorf("let process %d go: %w", p.image.PID, err)
 		}
+		if err := p.redraw(); err != nil && !errors.Is(err, unix.ESRCH) {
+			r.warn("process %d: SIGWINCH: %v", p.image.PID, err)
+		}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type program struct {
 	pid    int
 	slack  int      // milliseconds that its waits may be longer than asked
 	wrap   []string // words before launch and restore
+	tty    *pty     // standard input of launch and restore
 	parent *parent
 }
 
@@ -83,6 +84,7 @@ type startOptions struct {
 	append bool // its output file is opened with O_APPEND
 	args   []string
 	binary string   // instead of the compiled victim
+	tty    *pty     // standard input and controlling terminal; nil: none
 	before []string // arguments before the victim's own
 	wrap   []string // words before the command, such as "nice"; also before restore
 }
@@ -90,7 +92,7 @@ type startOptions struct {
 // start runs a victim until it is ready and has done a few steps.
 func start(t *testing.T, v victims.Victim, o startOptions) *program {
 	t.Helper()
-	p := &program{t: t, victim: v, dir: t.TempDir(), images: t.TempDir(), slack: 30000, wrap: o.wrap}
+	p := &program{t: t, victim: v, dir: t.TempDir(), images: t.TempDir(), slack: 30000, wrap: o.wrap, tty: o.tty}
 	binary := o.binary
 	if binary == "" {
 		binary = build(t, v)
@@ -100,7 +102,7 @@ func start(t *testing.T, v victims.Victim, o startOptions) *program {
 	if o.direct {
 		cmd = exec.Command(binary, args...)
 	}
-	cmd = wrapped(p.wrap, cmd)
+	cmd = p.wrapped(cmd)
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if o.append {
 		flags |= os.O_APPEND
@@ -123,12 +125,15 @@ func start(t *testing.T, v victims.Victim, o startOptions) *program {
 	return p
 }
 
-// wrapped is a command that another one executes.
-func wrapped(by []string, cmd *exec.Cmd) *exec.Cmd {
-	if len(by) == 0 {
-		return cmd
+// wrapped gives a command the words before it and the terminal.
+func (p *program) wrapped(cmd *exec.Cmd) *exec.Cmd {
+	if len(p.wrap) > 0 {
+		cmd = exec.Command(p.wrap[0], append(slices.Clone(p.wrap[1:]), cmd.Args...)...)
 	}
-	return exec.Command(by[0], append(slices.Clone(by[1:]), cmd.Args...)...)
+	if p.tty != nil {
+		p.tty.on(cmd)
+	}
+	return cmd
 }
 
 func (p *program) path(name string) string      { return filepath.Join(p.dir, name) }
@@ -323,7 +328,7 @@ func (p *program) restore(image string, flags ...string) {
 
 // restoreOnly starts the restore.
 func (p *program) restoreOnly(image string, flags ...string) {
-	cmd := wrapped(p.wrap, exec.Command(crtraceBinary, append(append([]string{"restore", "--quiet"}, flags...), image)...))
+	cmd := p.wrapped(exec.Command(crtraceBinary, append(append([]string{"restore", "--quiet"}, flags...), image)...))
 	cmd.Dir = p.images
 	p.parent = started(p.t, cmd)
 }

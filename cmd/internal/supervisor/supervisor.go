@@ -87,6 +87,7 @@ type Supervisor struct {
 	pid     int
 	server  *server
 	early   *unix.WaitStatus // how the program ended, when it did before it ran
+	tty     *terminal
 }
 
 // event is a change of the program's state.
@@ -111,6 +112,7 @@ func New(cfg Config) (*Supervisor, error) {
 		turn:    make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
 		events:  make(chan event, 64),
+		tty:     lookAtTerminal(),
 	}
 	s.turn <- struct{}{}
 	s.catch()
@@ -185,7 +187,12 @@ func (s *Supervisor) run() (int, error) {
 			switch {
 			case ev.lost:
 				return 0, fmt.Errorf("process %d has ended, but its status is lost", s.pid)
-			case ev.status.Exited(), ev.status.Signaled():
+			case ev.status.Exited():
+				return code(ev.status), nil
+			case ev.status.Signaled():
+				if err := s.tty.putBack(); err != nil {
+					s.cfg.Log.Warn("the terminal stays as the program has left it", "error", err)
+				}
 				return code(ev.status), nil
 			case ev.status.Stopped():
 				s.stop(ev.status.StopSignal())

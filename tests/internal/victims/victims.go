@@ -40,6 +40,8 @@ type Victim struct {
 	Args     []string // after TAMPER
 	Tampers  int      // the damages that it knows, 1 to Tampers
 
+	TTY bool // needs a terminal as its standard input
+
 	// MayRefuse: crtrace may say that it can't checkpoint this one, as long as
 	// it then leaves it alone.
 	MayRefuse bool
@@ -78,9 +80,10 @@ var All = []Victim{
 
 // These have tests of their own. Sandbox is none: it runs other programs.
 var (
-	Sandbox = Victim{Name: "sandbox", Source: "sandbox.c"}
-	Stopped = Victim{Name: "stopped", Source: "stopped.c", Tampers: 1}
-	Refused = Victim{Name: "refused", Source: "refused.c"}
+	Sandbox  = Victim{Name: "sandbox", Source: "sandbox.c"}
+	Terminal = Victim{Name: "terminal", Source: "terminal.c", Tampers: 2, TTY: true}
+	Stopped  = Victim{Name: "stopped", Source: "stopped.c", Tampers: 1}
+	Refused  = Victim{Name: "refused", Source: "refused.c"}
 )
 
 // ByName returns a victim of All.
