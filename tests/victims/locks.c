@@ -1,7 +1,8 @@
-// test: flock, POSIX and open-file-description locks are held, seen through another open of the same file.
+// test: flock, POSIX and open-file-description locks are held, one by a mapping alone, seen through another open of the same file.
 #include "victim.h"
 #include <sys/file.h>
 
+static int probe_mapped; // the lock on its file is held by a mapping alone
 static int held_flock, held_posix, held_ofd, probe_flock, probe_posix, probe_ofd;
 
 static int opened(const char *name)
@@ -37,7 +38,7 @@ static void see(int fd, off_t start, off_t len, short type, off_t got_start, off
 
 int main(int argc, char **argv)
 {
-	victim_init(argc, argv, 4);
+	victim_init(argc, argv, 5);
 	held_flock = opened("flock"), probe_flock = opened("flock");
 	held_posix = opened("posix"), probe_posix = opened("posix");
 	held_ofd = opened("ofd"), probe_ofd = opened("ofd");
@@ -46,8 +47,17 @@ int main(int argc, char **argv)
 	set(held_posix, F_SETLK, F_RDLCK, 100, 0);
 	set(held_ofd, F_OFD_SETLK, F_WRLCK, 5, 7);
 	set(held_ofd, F_OFD_SETLK, F_RDLCK, 1L << 40, 9);
+	int mapped = opened("mapped");
+	probe_mapped = opened("mapped");
+	CHECK_EQ(ftruncate(mapped, 4096), 0);
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, mapped, 0);
+	CHECK(page != MAP_FAILED);
+	CHECK_EQ(flock(mapped, LOCK_EX), 0);
+	close(mapped);
 	ready();
 	while (step()) {
+		if (tampering(5))
+			munmap(page, 4096);
 		if (tampering(1))
 			flock(held_flock, LOCK_UN);
 		if (tampering(2))
@@ -57,6 +67,7 @@ int main(int argc, char **argv)
 		if (tampering(4))
 			set(held_posix, F_SETLK, F_WRLCK, 100, 0);
 		CHECK(flock(probe_flock, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK);
+		CHECK(flock(probe_mapped, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK);
 		see(probe_posix, 0, 50, F_WRLCK, 10, 20, getpid());
 		see(probe_posix, 60, 0, F_RDLCK, 100, 0, getpid());
 		see(probe_posix, 30, 70, F_UNLCK, 0, 0, 0);
