@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +29,9 @@ func (p *process) buildMemory(ctx context.Context) error {
 	if err := p.mapVDSO(); err != nil {
 		return err
 	}
-	if err := p.mapAreas(); err != nil {
+	if err := p.mapAreas(); errors.Is(err, unix.ENOMEM) {
+		return fmt.Errorf("%w (no room for its address space: see ulimit -v and vm.overcommit_memory)", err)
+	} else if err != nil {
 		return err
 	}
 	if err := p.fillPages(ctx); err != nil {

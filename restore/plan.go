@@ -62,6 +62,7 @@ func MakePlan(im *snapshot.Image, o Options) (*Plan, error) {
 	for i := range p.manifest.Processes {
 		p.checkProcess(&p.manifest.Processes[i])
 	}
+	p.checkMemory()
 	if err := p.findFiles(); err != nil {
 		return nil, err
 	}

@@ -55,3 +55,19 @@ func TestFullFileSystem(t *testing.T) {
 		t.Errorf("outside the namespace: %v, %v", entries, err)
 	}
 }
+
+// TestNoMemory: a restore that may not have as much address space as the program
+// had. It says so, and leaves nothing running.
+func TestNoMemory(t *testing.T) {
+	p := start(t, victim(t, "maps"), startOptions{append: true})
+	image := p.checkpoint("image", "--kill")
+	p.awaitKilled()
+	limited := exec.Command("sh", "-c", `ulimit -v 4000000 && exec "$@"`, "sh", crtraceBinary, "restore", "--pids=host", image)
+	status, _, stderr := runCommand(t, limited)
+	refused(t, status, stderr, []int{1, 3}, image, "cannot allocate memory")
+	if p.owned() {
+		t.Fatal("a part of the program is left")
+	}
+	p.restore(image, "--pids=host")
+	p.finish()
+}
