@@ -143,7 +143,7 @@ func (t *Task) resumption() regs.AMD64 {
 		return t.regs
 	}
 	r := Rewind(t.regs)
-	t.call.shorten(&r)
+	t.call.shorten(&r, t.call.Remaining-time.Since(t.proc.Frozen))
 	if t.timeout != 0 {
 		*args(&r)[t.call.info.arg] = t.timeout
 	}
@@ -163,7 +163,7 @@ func (t *Task) ImageRegs() regs.AMD64 {
 	r.OrigRax = uint64(t.call.NR)
 	r = Rewind(r)
 	if !t.call.Block {
-		t.call.shorten(&r)
+		t.call.shorten(&r, t.call.Remaining)
 	}
 	return r
 }
@@ -175,8 +175,8 @@ func (p *Process) Release() error {
 	if p.gone {
 		return nil
 	}
-	if err := p.placeTimeouts(); err != nil {
-		errs = append(errs, err) // the calls wait their full time then
+	if err := errors.Join(p.placeTimeouts(), p.passTime()); err != nil {
+		errs = append(errs, err) // the calls wait longer then
 	}
 	for _, t := range p.Tasks {
 		if err := t.restore(); err != nil && !errors.Is(err, ErrTaskGone) {

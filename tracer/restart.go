@@ -21,9 +21,10 @@ const (
 type timeoutArg int
 
 const (
-	timeoutNone     timeoutArg = iota // it has none, or the kernel writes the rest back
+	timeoutNone     timeoutArg = iota // it has none
 	timeoutMillis                     // a number of milliseconds, negative: for ever
 	timeoutTimespec                   // a pointer to a struct timespec, null: for ever
+	timeoutTimeval                    // a pointer to a struct timeval, null: for ever
 )
 
 // callInfo is what must be known of a system call to issue it again.
@@ -32,6 +33,9 @@ type callInfo struct {
 	timeout timeoutArg
 	arg     int // index of the time-out among the arguments
 	rest    int // index of the pointer that the kernel writes the rest to, -1: none
+	// back: the kernel writes the rest over the time-out and restarts the call,
+	// or, when the program may not write there, ends it with -EINTR.
+	back bool
 	// eintr marks the calls that an interrupt ends with -EINTR although no
 	// signal is delivered (kernel 6.18): a program must not see that.
 	eintr bool
@@ -39,68 +43,76 @@ type callInfo struct {
 
 // calls64 lists the calls of the 64-bit table that need more than a rewind.
 var calls64 = map[int]callInfo{
-	unix.SYS_POLL:            {"poll", timeoutMillis, 2, -1, false},
-	unix.SYS_NANOSLEEP:       {"nanosleep", timeoutTimespec, 0, 1, false},
-	unix.SYS_CLOCK_NANOSLEEP: {"clock_nanosleep", timeoutTimespec, 2, 3, false},
-	unix.SYS_FUTEX:           {"futex", timeoutTimespec, 3, -1, false},
-	unix.SYS_EPOLL_WAIT:      {"epoll_wait", timeoutMillis, 3, -1, true},
-	unix.SYS_EPOLL_PWAIT:     {"epoll_pwait", timeoutMillis, 3, -1, true},
-	unix.SYS_EPOLL_PWAIT2:    {"epoll_pwait2", timeoutTimespec, 3, -1, true},
-	unix.SYS_RT_SIGTIMEDWAIT: {"rt_sigtimedwait", timeoutTimespec, 2, -1, true},
-	unix.SYS_SEMOP:           {"semop", timeoutNone, 0, -1, true},
-	unix.SYS_SEMTIMEDOP:      {"semtimedop", timeoutTimespec, 3, -1, true},
-	unix.SYS_IO_GETEVENTS:    {"io_getevents", timeoutNone, 0, -1, true},
-	unix.SYS_RECVFROM:        {"recvfrom", timeoutNone, 0, -1, true},
-	unix.SYS_RECVMSG:         {"recvmsg", timeoutNone, 0, -1, true},
-	unix.SYS_ACCEPT:          {"accept", timeoutNone, 0, -1, true},
-	unix.SYS_ACCEPT4:         {"accept4", timeoutNone, 0, -1, true},
-	unix.SYS_READ:            {"read", timeoutNone, 0, -1, true},
-	unix.SYS_READV:           {"readv", timeoutNone, 0, -1, true},
-	unix.SYS_RECVMMSG:        {"recvmmsg", timeoutNone, 0, -1, true},
-	unix.SYS_CONNECT:         {"connect", timeoutNone, 0, -1, true},
-	unix.SYS_SENDTO:          {"sendto", timeoutNone, 0, -1, true},
-	unix.SYS_SENDMSG:         {"sendmsg", timeoutNone, 0, -1, true},
-	unix.SYS_SENDMMSG:        {"sendmmsg", timeoutNone, 0, -1, true},
-	unix.SYS_WRITE:           {"write", timeoutNone, 0, -1, true},
-	unix.SYS_WRITEV:          {"writev", timeoutNone, 0, -1, true},
-	unix.SYS_IO_URING_ENTER:  {"io_uring_enter", timeoutNone, 0, -1, true},
+	unix.SYS_POLL:            {"poll", timeoutMillis, 2, -1, false, false},
+	unix.SYS_NANOSLEEP:       {"nanosleep", timeoutTimespec, 0, 1, false, false},
+	unix.SYS_CLOCK_NANOSLEEP: {"clock_nanosleep", timeoutTimespec, 2, 3, false, false},
+	unix.SYS_FUTEX:           {"futex", timeoutTimespec, 3, -1, false, false},
+	unix.SYS_SELECT:          {"select", timeoutTimeval, 4, -1, true, true},
+	unix.SYS_PSELECT6:        {"pselect6", timeoutTimespec, 4, -1, true, true},
+	unix.SYS_PPOLL:           {"ppoll", timeoutTimespec, 2, -1, true, true},
+	unix.SYS_EPOLL_WAIT:      {"epoll_wait", timeoutMillis, 3, -1, false, true},
+	unix.SYS_EPOLL_PWAIT:     {"epoll_pwait", timeoutMillis, 3, -1, false, true},
+	unix.SYS_EPOLL_PWAIT2:    {"epoll_pwait2", timeoutTimespec, 3, -1, false, true},
+	unix.SYS_RT_SIGTIMEDWAIT: {"rt_sigtimedwait", timeoutTimespec, 2, -1, false, true},
+	unix.SYS_SEMOP:           {"semop", timeoutNone, 0, -1, false, true},
+	unix.SYS_SEMTIMEDOP:      {"semtimedop", timeoutTimespec, 3, -1, false, true},
+	unix.SYS_IO_GETEVENTS:    {"io_getevents", timeoutNone, 0, -1, false, true},
+	unix.SYS_RECVFROM:        {"recvfrom", timeoutNone, 0, -1, false, true},
+	unix.SYS_RECVMSG:         {"recvmsg", timeoutNone, 0, -1, false, true},
+	unix.SYS_ACCEPT:          {"accept", timeoutNone, 0, -1, false, true},
+	unix.SYS_ACCEPT4:         {"accept4", timeoutNone, 0, -1, false, true},
+	unix.SYS_READ:            {"read", timeoutNone, 0, -1, false, true},
+	unix.SYS_READV:           {"readv", timeoutNone, 0, -1, false, true},
+	unix.SYS_RECVMMSG:        {"recvmmsg", timeoutNone, 0, -1, false, true},
+	unix.SYS_CONNECT:         {"connect", timeoutNone, 0, -1, false, true},
+	unix.SYS_SENDTO:          {"sendto", timeoutNone, 0, -1, false, true},
+	unix.SYS_SENDMSG:         {"sendmsg", timeoutNone, 0, -1, false, true},
+	unix.SYS_SENDMMSG:        {"sendmmsg", timeoutNone, 0, -1, false, true},
+	unix.SYS_WRITE:           {"write", timeoutNone, 0, -1, false, true},
+	unix.SYS_WRITEV:          {"writev", timeoutNone, 0, -1, false, true},
+	unix.SYS_IO_URING_ENTER:  {"io_uring_enter", timeoutNone, 0, -1, false, true},
 }
 
 // calls32 is the same for the 32-bit table (arch/x86/entry/syscalls/syscall_32.tbl).
 var calls32 = map[int]callInfo{
-	168: {"poll", timeoutMillis, 2, -1, false},
-	162: {"nanosleep", timeoutTimespec, 0, 1, false},
-	267: {"clock_nanosleep", timeoutTimespec, 2, 3, false},
-	407: {"clock_nanosleep_time64", timeoutTimespec, 2, 3, false},
-	240: {"futex", timeoutTimespec, 3, -1, false},
-	422: {"futex_time64", timeoutTimespec, 3, -1, false},
-	256: {"epoll_wait", timeoutMillis, 3, -1, true},
-	319: {"epoll_pwait", timeoutMillis, 3, -1, true},
-	441: {"epoll_pwait2", timeoutTimespec, 3, -1, true},
-	177: {"rt_sigtimedwait", timeoutTimespec, 2, -1, true},
-	421: {"rt_sigtimedwait_time64", timeoutTimespec, 2, -1, true},
-	117: {"ipc", timeoutNone, 0, -1, true},
-	420: {"semtimedop_time64", timeoutTimespec, 3, -1, true},
-	102: {"socketcall", timeoutNone, 0, -1, true},
-	371: {"recvfrom", timeoutNone, 0, -1, true},
-	372: {"recvmsg", timeoutNone, 0, -1, true},
-	364: {"accept4", timeoutNone, 0, -1, true},
-	3:   {"read", timeoutNone, 0, -1, true},
-	145: {"readv", timeoutNone, 0, -1, true},
-	337: {"recvmmsg", timeoutNone, 0, -1, true},
-	417: {"recvmmsg_time64", timeoutNone, 0, -1, true},
-	362: {"connect", timeoutNone, 0, -1, true},
-	369: {"sendto", timeoutNone, 0, -1, true},
-	370: {"sendmsg", timeoutNone, 0, -1, true},
-	345: {"sendmmsg", timeoutNone, 0, -1, true},
-	4:   {"write", timeoutNone, 0, -1, true},
-	146: {"writev", timeoutNone, 0, -1, true},
-	247: {"io_getevents", timeoutNone, 0, -1, true},
-	426: {"io_uring_enter", timeoutNone, 0, -1, true},
+	168: {"poll", timeoutMillis, 2, -1, false, false},
+	162: {"nanosleep", timeoutTimespec, 0, 1, false, false},
+	267: {"clock_nanosleep", timeoutTimespec, 2, 3, false, false},
+	407: {"clock_nanosleep_time64", timeoutTimespec, 2, 3, false, false},
+	240: {"futex", timeoutTimespec, 3, -1, false, false},
+	422: {"futex_time64", timeoutTimespec, 3, -1, false, false},
+	142: {"select", timeoutTimeval, 4, -1, true, true},
+	308: {"pselect6", timeoutTimespec, 4, -1, true, true},
+	413: {"pselect6_time64", timeoutTimespec, 4, -1, true, true},
+	309: {"ppoll", timeoutTimespec, 2, -1, true, true},
+	414: {"ppoll_time64", timeoutTimespec, 2, -1, true, true},
+	256: {"epoll_wait", timeoutMillis, 3, -1, false, true},
+	319: {"epoll_pwait", timeoutMillis, 3, -1, false, true},
+	441: {"epoll_pwait2", timeoutTimespec, 3, -1, false, true},
+	177: {"rt_sigtimedwait", timeoutTimespec, 2, -1, false, true},
+	421: {"rt_sigtimedwait_time64", timeoutTimespec, 2, -1, false, true},
+	117: {"ipc", timeoutNone, 0, -1, false, true},
+	420: {"semtimedop_time64", timeoutTimespec, 3, -1, false, true},
+	102: {"socketcall", timeoutNone, 0, -1, false, true},
+	371: {"recvfrom", timeoutNone, 0, -1, false, true},
+	372: {"recvmsg", timeoutNone, 0, -1, false, true},
+	364: {"accept4", timeoutNone, 0, -1, false, true},
+	3:   {"read", timeoutNone, 0, -1, false, true},
+	145: {"readv", timeoutNone, 0, -1, false, true},
+	337: {"recvmmsg", timeoutNone, 0, -1, false, true},
+	417: {"recvmmsg_time64", timeoutNone, 0, -1, false, true},
+	362: {"connect", timeoutNone, 0, -1, false, true},
+	369: {"sendto", timeoutNone, 0, -1, false, true},
+	370: {"sendmsg", timeoutNone, 0, -1, false, true},
+	345: {"sendmmsg", timeoutNone, 0, -1, false, true},
+	4:   {"write", timeoutNone, 0, -1, false, true},
+	146: {"writev", timeoutNone, 0, -1, false, true},
+	247: {"io_getevents", timeoutNone, 0, -1, false, true},
+	426: {"io_uring_enter", timeoutNone, 0, -1, false, true},
 }
 
 // wide32 are the calls of the 32-bit table whose struct timespec is 16 bytes.
-var wide32 = map[int]bool{407: true, 422: true, 441: true, 421: true, 420: true}
+var wide32 = map[int]bool{413: true, 414: true, 407: true, 422: true, 441: true, 421: true, 420: true}
 
 // Interruption is what a stopped thread's registers say of the system call that
 // it was interrupted in.
@@ -182,7 +194,7 @@ func args32(r *regs.AMD64) [6]*uint64 {
 // measure finds what is left of the call's time-out. waited returns how long the
 // thread had been waiting, negative when that is unknown.
 func (in *Interruption) measure(r *regs.AMD64, mem *Memory, waited func() time.Duration) {
-	if !in.relative(r) {
+	if !in.relative(r) || in.writtenBack(r) {
 		return
 	}
 	a := args(r)
@@ -193,7 +205,7 @@ func (in *Interruption) measure(r *regs.AMD64, mem *Memory, waited func() time.D
 			return
 		}
 		in.Remaining = time.Duration(int32(value)) * time.Millisecond
-	case timeoutTimespec:
+	case timeoutTimespec, timeoutTimeval:
 		full, ok := in.timespec(r, mem, value)
 		if !ok {
 			return
@@ -230,7 +242,21 @@ func (in *Interruption) relative(r *regs.AMD64) bool {
 	return in.info.timeout != timeoutNone
 }
 
-// timespec reads a struct timespec of the program.
+// writtenBack tells whether the kernel has put the rest of the time-out in place
+// of the whole.
+func (in *Interruption) writtenBack(r *regs.AMD64) bool {
+	return in.info.back && -int64(int32(r.Rax)) == eRestartNoHnd
+}
+
+// unit is how many nanoseconds the second number of the time-out counts.
+func (in *Interruption) unit() int64 {
+	if in.info.timeout == timeoutTimeval {
+		return int64(time.Microsecond)
+	}
+	return 1
+}
+
+// timespec reads a struct timespec or timeval of the program.
 func (in *Interruption) timespec(r *regs.AMD64, mem *Memory, addr uint64) (time.Duration, bool) {
 	if addr == 0 {
 		return 0, false
@@ -241,13 +267,24 @@ func (in *Interruption) timespec(r *regs.AMD64, mem *Memory, addr uint64) (time.
 			return 0, false
 		}
 		sec, nsec := int32(binary.LittleEndian.Uint32(b[:])), int32(binary.LittleEndian.Uint32(b[4:]))
-		return duration(int64(sec), int64(nsec))
+		return duration(int64(sec), int64(nsec)*in.unit())
 	}
 	var b [16]byte
 	if mem.Read(addr, b[:]) != nil {
 		return 0, false
 	}
-	return duration(int64(binary.LittleEndian.Uint64(b[:])), int64(binary.LittleEndian.Uint64(b[8:])))
+	return duration(int64(binary.LittleEndian.Uint64(b[:])), int64(binary.LittleEndian.Uint64(b[8:]))*in.unit())
+}
+
+// encode is the reverse of timespec.
+func (in *Interruption) encode(left time.Duration, compat bool) []byte {
+	sec, frac := uint64(left/time.Second), uint64(int64(left%time.Second)/in.unit())
+	if compat && !wide32[in.NR] {
+		b := binary.LittleEndian.AppendUint32(nil, uint32(sec))
+		return binary.LittleEndian.AppendUint32(b, uint32(frac))
+	}
+	b := binary.LittleEndian.AppendUint64(nil, sec)
+	return binary.LittleEndian.AppendUint64(b, frac)
 }
 
 // duration converts a struct timespec; values beyond 290 years are not counted.
@@ -258,10 +295,11 @@ func duration(sec, nsec int64) (time.Duration, bool) {
 	return time.Duration(sec)*time.Second + time.Duration(nsec), true
 }
 
-// shorten puts the remaining time into the argument register of a call whose
-// time-out is a number. The register is one that function calls don't preserve.
-func (in *Interruption) shorten(r *regs.AMD64) {
+// shorten puts what is left of the time-out into the argument register of a call
+// whose time-out is a number. The register is one that function calls don't
+// preserve.
+func (in *Interruption) shorten(r *regs.AMD64, left time.Duration) {
 	if in.info.timeout == timeoutMillis && in.Exact {
-		*args(r)[in.info.arg] = uint64((in.Remaining + time.Millisecond - 1) / time.Millisecond)
+		*args(r)[in.info.arg] = uint64((max(left, 0) + time.Millisecond - 1) / time.Millisecond)
 	}
 }

@@ -80,8 +80,8 @@ func TestInterruption(t *testing.T) {
 		{"poll", stopped64(unix.SYS_POLL, block), false, &seen{unix.SYS_POLL, "poll", true}},
 		{"futex", stopped64(unix.SYS_FUTEX, block), false, &seen{unix.SYS_FUTEX, "futex", true}},
 		{"futex without end", stopped64(unix.SYS_FUTEX, sys), false, &seen{unix.SYS_FUTEX, "futex", false}},
-		{"ppoll", stopped64(unix.SYS_PPOLL, noHand), false, &seen{unix.SYS_PPOLL, "", false}},
-		{"select", stopped64(unix.SYS_SELECT, noHand), false, &seen{unix.SYS_SELECT, "", false}},
+		{"ppoll", stopped64(unix.SYS_PPOLL, noHand), false, &seen{unix.SYS_PPOLL, "ppoll", false}},
+		{"select", stopped64(unix.SYS_SELECT, noHand), false, &seen{unix.SYS_SELECT, "select", false}},
 		{"pause", stopped64(unix.SYS_PAUSE, noHand), false, &seen{unix.SYS_PAUSE, "", false}},
 		{"rt_sigsuspend", stopped64(unix.SYS_RT_SIGSUSPEND, noHand), false, &seen{unix.SYS_RT_SIGSUSPEND, "", false}},
 		{"msgrcv", stopped64(unix.SYS_MSGRCV, noHand), false, &seen{unix.SYS_MSGRCV, "", false}},
@@ -121,12 +121,12 @@ func TestEINTRCalls(t *testing.T) {
 	for _, nr := range []int64{unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2, unix.SYS_RT_SIGTIMEDWAIT,
 		unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_IO_GETEVENTS, unix.SYS_IO_URING_ENTER, unix.SYS_RECVFROM, unix.SYS_RECVMSG,
 		unix.SYS_RECVMMSG, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_READ, unix.SYS_READV, unix.SYS_SENDTO, unix.SYS_SENDMSG,
-		unix.SYS_SENDMMSG, unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_CONNECT} {
+		unix.SYS_SENDMMSG, unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_CONNECT, unix.SYS_SELECT, unix.SYS_PSELECT6, unix.SYS_PPOLL} {
 		if r := stopped64(nr, -int64(unix.EINTR)); interruption(&r, false) == nil {
 			t.Errorf("call %d would fail with EINTR", nr)
 		}
 	}
-	for _, nr := range []int64{256, 319, 441, 177, 421, 117, 420, 247, 426, 102, 371, 372, 337, 417, 364, 3, 145, 369, 370, 345, 4, 146, 362} {
+	for _, nr := range []int64{256, 319, 441, 177, 421, 117, 420, 247, 426, 102, 371, 372, 337, 417, 364, 3, 145, 369, 370, 345, 4, 146, 362, 142, 308, 413, 309, 414} {
 		if r := stopped32(nr, -int64(unix.EINTR)); interruption(&r, false) == nil {
 			t.Errorf("32-bit call %d would fail with EINTR", nr)
 		}
@@ -182,6 +182,8 @@ func TestMeasure(t *testing.T) {
 		{"futex without time", set(set(stopped64(unix.SYS_FUTEX, -512), 1, 128), 3, 0), 1000 * ms, -1, false},
 		{"futex to a time", set(set(stopped64(unix.SYS_FUTEX, -516), 1, 128|9), 3, wide(3, 0)), 1000 * ms, -1, false},
 		{"ppoll keeps account itself", set(stopped64(unix.SYS_PPOLL, -514), 2, wide(3, 0)), 1000 * ms, -1, false},
+		{"ppoll of a constant", set(stopped64(unix.SYS_PPOLL, -4), 2, wide(3, 0)), 1000 * ms, 2000 * ms, true},
+		{"select of a constant", set(stopped64(unix.SYS_SELECT, -4), 4, wide(3, 500)), 1000 * ms, 2*time.Second + 500*time.Microsecond, true},
 		{"read", stopped64(unix.SYS_READ, -512), 1000 * ms, -1, false},
 		{"32: poll", set(stopped32(168, -516), 2, 3000), 1000 * ms, 2000 * ms, true},
 		{"32: poll for ever", set(stopped32(168, -514), 2, 0xffffffff), 1000 * ms, -1, false},
@@ -209,7 +211,7 @@ func TestShorten(t *testing.T) {
 		r.Rdx = 3000
 		in := interruption(&r, false)
 		in.Remaining, in.Exact = c.left, c.exact
-		if in.shorten(&r); r.Rdx != c.want {
+		if in.shorten(&r, in.Remaining); r.Rdx != c.want {
 			t.Errorf("%v, exact %v: %d ms, want %d", c.left, c.exact, r.Rdx, c.want)
 		}
 	}

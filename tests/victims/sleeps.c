@@ -106,6 +106,13 @@ static int in_sigtimedwait(int64_t ms)
 	return r < 0 && e == EAGAIN ? 0 : r < 0 ? e : EPROTO;
 }
 
+// The kernel can't write the rest of a time-out back to where it may not write.
+enum { CONST_MS = 650 };
+static const struct timespec const_spec = {0, CONST_MS * 1000000};
+static const struct timeval const_val = {0, CONST_MS * 1000};
+static int in_ppoll_const(int64_t ms) { return (void)ms, result(syscall(SYS_ppoll, NULL, 0, &const_spec, NULL, 8)); }
+static int in_select_const(int64_t ms) { return (void)ms, result(syscall(SYS_select, 0, NULL, NULL, NULL, &const_val)); }
+
 static struct sleeper sleepers[] = {
 	{"nanosleep", in_nanosleep, 1700, 0},	      {"nanosleep-rem", in_nanosleep_rem, 900, 0},
 	{"clock_nanosleep", in_clock_relative, 1300, 0}, {"clock_nanosleep-abs", in_clock_absolute, 1100, 0},
@@ -113,7 +120,8 @@ static struct sleeper sleepers[] = {
 	{"ppoll", in_ppoll, 700, 0},		      {"select", in_select, 1000, 0},
 	{"pselect", in_pselect, 600, 0},	      {"futex", in_futex, 1200, 0},
 	{"futex-abs", in_futex_absolute, 500, 0},     {"epoll_wait", in_epoll, 1400, 0},
-	{"sigtimedwait", in_sigtimedwait, 1600, 0},
+	{"sigtimedwait", in_sigtimedwait, 1600, 0},   {"ppoll-const", in_ppoll_const, CONST_MS, 0},
+	{"select-const", in_select_const, CONST_MS, 0},
 };
 enum { SLEEPERS = sizeof sleepers / sizeof *sleepers };
 
