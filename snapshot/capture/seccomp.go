@@ -68,27 +68,13 @@ func (t *target) sharesFilters(count int) bool {
 // commonAncestor returns the nearest process that two processes descend from; it
 // may be one of them.
 func commonAncestor(a, b int) (int, bool) {
-	ours := lineage(b)
-	for _, pid := range lineage(a) {
+	ours := append([]int{b}, procfs.Ancestors(b)...)
+	for _, pid := range append([]int{a}, procfs.Ancestors(a)...) {
 		if slices.Contains(ours, pid) {
 			return pid, true
 		}
 	}
 	return 0, false
-}
-
-// lineage lists a process and its ancestors, as far as they are visible.
-func lineage(pid int) []int {
-	var line []int
-	for pid > 0 && len(line) < 4096 { // a bound, should ids change meanwhile
-		line = append(line, pid)
-		s, err := procfs.ReadStat(pid)
-		if err != nil {
-			break
-		}
-		pid = s.PPID
-	}
-	return line
 }
 
 // injectedCalls are all calls that a checkpoint makes inside a program, with

@@ -50,6 +50,12 @@ func TestProcess(t *testing.T) {
 	if path, deleted, err = Root(pid); err != nil || deleted || path != "/" {
 		t.Errorf("Root: %q %v %v", path, deleted, err)
 	}
+	if up := Ancestors(pid); len(up) == 0 || up[0] != os.Getpid() || len(up) > 1 && up[1] != os.Getppid() {
+		t.Errorf("Ancestors: %v, want %d first", up, os.Getpid())
+	}
+	if st := must[Stat](t)(ReadStat(pid)); st.Stopped() || st.Kernel() {
+		t.Errorf("neither stopped nor a thread of the kernel: %+v", st)
+	}
 	equal(t, must[[]string](t)(Cmdline(pid)), []string{"sleep", "1000"})
 	equal(t, must[string](t)(ReadComm(pid, pid)), "sleep")
 	equal(t, must[[]int](t)(Tasks(pid)), []int{pid})

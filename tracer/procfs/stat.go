@@ -44,6 +44,15 @@ type Stat struct {
 	ExitCode           int // as wait(2) has it
 }
 
+// Stopped tells whether job control or a tracer has stopped the thread.
+func (s *Stat) Stopped() bool { return s.State == 'T' || s.State == 't' }
+
+// Kernel tells whether it is a thread of the kernel.
+func (s *Stat) Kernel() bool {
+	const kthread = 0x00200000 // PF_KTHREAD
+	return s.Flags&kthread != 0
+}
+
 // ReadStat reads the state of a process: that of its leading thread, with the
 // times of all threads.
 func ReadStat(pid int) (Stat, error) { return read(pidPath(pid, "stat"), parseStat) }

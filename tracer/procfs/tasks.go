@@ -12,6 +12,22 @@ func Tasks(pid int) ([]int, error) { return numbers(pidPath(pid, "task")) }
 // Processes lists all processes that the caller can see, ascending.
 func Processes() ([]int, error) { return numbers("/proc") }
 
+// Ancestors lists the processes from a process's parent upwards, as far as they
+// are visible. The list is cut short where one of them ends meanwhile.
+func Ancestors(pid int) []int {
+	var up []int
+	const most = 4096 // a bound, should ids change meanwhile and lead in a circle
+	for len(up) < most {
+		s, err := ReadStat(pid)
+		if err != nil || s.PPID <= 0 {
+			break
+		}
+		pid = s.PPID
+		up = append(up, pid)
+	}
+	return up
+}
+
 // Children lists the children of all threads of a process, zombies included,
 // ascending. The list is exact while the process and its children are stopped;
 // otherwise a child may be missing that is born or ends at this moment.

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crtrace/crtrace/cmd/internal/exitcode"
-	"github.com/crtrace/crtrace/cmd/internal/proc"
 	"github.com/crtrace/crtrace/cmd/internal/supervisor"
 	"github.com/crtrace/crtrace/tracer"
+	"github.com/crtrace/crtrace/tracer/procfs"
 )
 
 // target is the process that is to be checkpointed.
@@ -33,14 +33,18 @@ func (a *app) findTarget(ctx context.Context, pid int) (*target, error) {
 		return nil, exitcode.Usagef("process 1 is the init process of this system; it can't be checkpointed")
 	case pid == os.Getpid():
 		return nil, exitcode.Usagef("this is crtrace itself")
-	case slices.Contains(proc.Ancestors(os.Getpid()), pid):
+	case slices.Contains(procfs.Ancestors(os.Getpid()), pid):
 		return nil, exitcode.Usagef("this crtrace runs below process %d and would be part of the image; run it from elsewhere", pid)
 	}
-	st, err := proc.ReadStat(pid)
+	st, err := procfs.ReadStat(pid)
 	if err != nil {
 		return nil, noProcess(pid, err)
 	}
-	if tgid, err := proc.StatusInt(pid, "Tgid"); err == nil && tgid != pid {
+	status, err := procfs.ReadStatus(pid)
+	if err != nil {
+		return nil, noProcess(pid, err)
+	}
+	if tgid := status.Tgid; tgid != pid {
 		return nil, exitcode.Usagef("this is a thread of process %d; use --pid %d", tgid, tgid)
 	}
 	switch {
@@ -49,10 +53,7 @@ func (a *app) findTarget(ctx context.Context, pid int) (*target, error) {
 	case st.Kernel():
 		return nil, exitcode.With(exitcode.Unsupported, errors.New("this is a thread of the kernel"))
 	}
-	uid, err := proc.StatusInt(pid, "Uid")
-	if err != nil {
-		return nil, noProcess(pid, err)
-	}
+	uid := status.UIDs[0]
 	if own := os.Geteuid(); own != 0 && uid != own {
 		return nil, exitcode.With(exitcode.Permission, fmt.Errorf("attach: it belongs to user %d (run crtrace as that user)", uid))
 	}

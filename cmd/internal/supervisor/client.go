@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crtrace/crtrace/cmd/internal/proc"
 	"github.com/crtrace/crtrace/cmd/internal/rundir"
 	"github.com/crtrace/crtrace/cmd/internal/wire"
+	"github.com/crtrace/crtrace/tracer/procfs"
 )
 
 // pingTime is how long a supervisor may take to say that it is there.
@@ -34,7 +34,7 @@ type Remote struct {
 // is none. The error is ErrStopped when there is one that can't answer now.
 func Find(ctx context.Context, forced string, uid, pid int) (*Remote, error) {
 	dirs := verified(forced, uid)
-	for _, p := range append([]int{pid}, proc.Ancestors(pid)...) {
+	for _, p := range append([]int{pid}, procfs.Ancestors(pid)...) {
 		for _, dir := range dirs {
 			r, err := ping(ctx, rundir.Socket(dir, p))
 			if errors.Is(err, ErrStopped) {
@@ -105,7 +105,7 @@ func exchange(ctx context.Context, path string, req *wire.Request) (*wire.Reply,
 	defer conn.Close()
 	// The credentials are those of the process that called listen.
 	if cred, err := Peer(conn.(*net.UnixConn)); err == nil {
-		if st, err := proc.ReadStat(int(cred.Pid)); err == nil && st.Stopped() {
+		if st, err := procfs.ReadStat(int(cred.Pid)); err == nil && st.Stopped() {
 			return nil, fmt.Errorf("%w (pid %d)", ErrStopped, cred.Pid)
 		}
 	}

@@ -6,12 +6,11 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crtrace/crtrace/cmd/internal/proc"
+	"github.com/crtrace/crtrace/tracer/procfs"
 )
 
 // inheritedIgnores lists the signals that crtrace's caller had set to be
@@ -36,15 +35,11 @@ func inheritedIgnores() []syscall.Signal {
 
 // ignoredMask reads the mask of signals that this process ignores now.
 func ignoredMask() uint64 {
-	line, err := proc.Status(os.Getpid(), "SigIgn")
+	status, err := procfs.ReadStatus(os.Getpid())
 	if err != nil {
 		return 0
 	}
-	mask, err := strconv.ParseUint(line, 16, 64)
-	if err != nil {
-		return 0
-	}
-	return mask
+	return status.SigIgn
 }
 
 // runtimeDispositions reads runtime.fwdSig, the handlers that the runtime has

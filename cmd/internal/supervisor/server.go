@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crtrace/crtrace/cmd/internal/exitcode"
-	"github.com/crtrace/crtrace/cmd/internal/proc"
 	"github.com/crtrace/crtrace/cmd/internal/rundir"
 	"github.com/crtrace/crtrace/cmd/internal/wire"
 	"github.com/crtrace/crtrace/snapshot/capture"
 	"github.com/crtrace/crtrace/tracer"
+	"github.com/crtrace/crtrace/tracer/procfs"
 )
 
 // requestTime is how long a client may take to state its request.
@@ -222,7 +222,7 @@ func (v *server) checkpoint(ctx context.Context, req *wire.Request, gone func() 
 
 // inTree tells whether top is an ancestor of pid.
 func inTree(pid, top int) bool {
-	return slices.Contains(proc.Ancestors(pid), top)
+	return slices.Contains(procfs.Ancestors(pid), top)
 }
 
 // failed turns an error into a reply that keeps its exit status.

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crtrace/crtrace/cmd/internal/proc"
+	"github.com/crtrace/crtrace/tracer/procfs"
 )
 
 // caught are the signals that the supervisor catches. Not among them: what
@@ -75,7 +75,7 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	case unix.SIGCONT:
 		// The shell continues the whole group. Only a program that stands still
 		// has missed that.
-		if st, err := proc.ReadStat(s.pid); err == nil && st.State != 'T' {
+		if st, err := procfs.ReadStat(s.pid); err == nil && st.State != 'T' {
 			return
 		}
 	}
@@ -89,12 +89,12 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 // terminalReaches tells whether a key such as Ctrl-C, which the terminal sends
 // to its foreground group, reaches the program as well as us.
 func (s *Supervisor) terminalReaches() bool {
-	st, err := proc.ReadStat(os.Getpid())
+	st, err := procfs.ReadStat(os.Getpid())
 	return err == nil && st.TPGID == st.PGID && s.sameGroup()
 }
 
 // sameGroup tells whether the program is still in our process group.
 func (s *Supervisor) sameGroup() bool {
-	st, err := proc.ReadStat(s.pid)
+	st, err := procfs.ReadStat(s.pid)
 	return err == nil && st.PGID == unix.Getpgrp()
 }

@@ -34,9 +34,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crtrace/crtrace/cmd/internal/exitcode"
-	"github.com/crtrace/crtrace/cmd/internal/proc"
 	"github.com/crtrace/crtrace/snapshot/capture"
 	"github.com/crtrace/crtrace/tracer"
+	"github.com/crtrace/crtrace/tracer/procfs"
 )
 
 // CheckpointFunc takes a checkpoint; it is capture.Checkpoint but for tests.
@@ -241,7 +241,7 @@ func (s *Supervisor) stop(sig syscall.Signal) {
 		return
 	}
 	// The program may have been continued since; then nobody would wake us.
-	if st, err := proc.ReadStat(s.pid); err != nil || st.State != 'T' {
+	if st, err := procfs.ReadStat(s.pid); err != nil || st.State != 'T' {
 		return
 	}
 	s.cfg.Log.Debug("the program has stopped, stopping too", "signal", sig)
@@ -253,10 +253,10 @@ func (s *Supervisor) stop(sig syscall.Signal) {
 // underJobControl tells whether the parent is a shell that has put this process
 // into a group of its own: same session, another group.
 func underJobControl() bool {
-	self, err := proc.ReadStat(os.Getpid())
+	self, err := procfs.ReadStat(os.Getpid())
 	if err != nil {
 		return false
 	}
-	parent, err := proc.ReadStat(self.PPID)
+	parent, err := procfs.ReadStat(self.PPID)
 	return err == nil && parent.SID == self.SID && parent.PGID != self.PGID
 }
