@@ -1,29 +1,26 @@
 package restore
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"syscall"
 
+	"github.com/crtrace/crtrace/regs"
 	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/tracer"
-	"github.com/crtrace/crtrace/tracer/procfs"
 	"golang.org/x/sys/unix"
 )
 
-// Capabilities by their bits (capability.h).
-const (
-	capSysAdmin          = 21
-	capCheckpointRestore = 40
-)
-
-// canSetTID tells whether clone3 takes wanted ids from this process.
-func canSetTID() bool {
-	s, err := procfs.ReadStatus(os.Getpid())
-	return err == nil && s.CapEff&(1<<capSysAdmin|1<<capCheckpointRestore) != 0
+// AskSetTID asks whether this process may choose the ids of tasks that it makes. It
+// takes CAP_CHECKPOINT_RESTORE in its pid namespace's user namespace (clone(2)), and
+// a clone3 that no system call filter forbids. The error says what stands in the way.
+func AskSetTID() error {
+	if errno := cloneWithUsedID(); errno != unix.EEXIST {
+		return fmt.Errorf("clone3 with set_tid: %w", errno)
+	}
+	return nil
 }
 
 // hostXCR0 returns the extended state components of this machine, all ones when
@@ -36,28 +33,34 @@ func hostXCR0() uint64 {
 	return v
 }
 
-// usedXState returns the components that are in use in any thread.
-func usedXState(im *snapshot.Image) (uint64, error) {
+// checkXState finds out whether this processor has a place for the extended states
+// of all threads.
+func (p *Plan) checkXState(im *snapshot.Image) error {
+	here, err := tracer.HostXComponents()
+	if err != nil {
+		return err
+	}
+	const enough = 1 << 20 // bytes; that nothing lies outside is not the question
 	used := uint64(0)
 	for i := range im.Manifest.Processes {
 		for _, t := range im.Manifest.Processes[i].Threads {
 			state, err := im.XState(t.XState)
 			if err != nil {
-				return 0, err
+				return err
 			}
-			used |= xstateBV(state)
+			if len(state) == 0 {
+				continue
+			}
+			used |= regs.XStateBV(state)
+			if _, err := regs.ConvertXState(state, p.manifest.Host.XState, here, enough); err != nil && used&^hostXCR0() == 0 {
+				p.refuse("thread %d: %v", t.TID, err)
+			}
 		}
 	}
-	return used, nil
-}
-
-// xstateBV returns which components of an extended state are in use.
-func xstateBV(state []byte) uint64 {
-	const headerOffset = 512
-	if len(state) < headerOffset+8 {
-		return 0
+	if missing := used &^ hostXCR0(); missing != 0 {
+		p.refuse("the program uses processor features that this machine lacks (extended state components %#x)", missing)
 	}
-	return binary.LittleEndian.Uint64(state[headerOffset:])
+	return nil
 }
 
 // clocksWentBack tells whether CLOCK_MONOTONIC is behind what the program saw.

@@ -38,10 +38,7 @@ func (i *ids) process(ctx context.Context, seed *tracer.Stub, want int) (*tracer
 	}
 	if i.setTID {
 		s, err := seed.Fork(want)
-		if !errors.Is(err, unix.EPERM) {
-			return s, idError(want, err)
-		}
-		i.setTID = false
+		return s, idError(want, err)
 	}
 	for range attempts {
 		if err := i.reach(ctx, want); err != nil {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -21,6 +22,18 @@ func failingClone3() syscall.Errno {
 		flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls uint64
 	}{flags: failingFlags, pidfd: badAddress}
 	_, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
+	return errno
+}
+
+// cloneWithUsedID asks clone3 for a process with the id that this one has, which
+// fails in the way that tells whether ids may be chosen.
+func cloneWithUsedID() syscall.Errno {
+	id := int32(unix.Getpid())
+	args := struct {
+		flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize uint64
+	}{setTID: uint64(uintptr(unsafe.Pointer(&id))), setTIDSize: 1}
+	_, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
+	runtime.KeepAlive(&id)
 	return errno
 }
 

@@ -102,14 +102,7 @@ func (p *Plan) checkHost(im *snapshot.Image) error {
 	if h.PageSize != os.Getpagesize() {
 		p.refuse("the image has pages of %d bytes, this machine of %d", h.PageSize, os.Getpagesize())
 	}
-	used, err := usedXState(im)
-	if err != nil {
-		return err
-	}
-	if missing := used &^ hostXCR0(); missing != 0 {
-		p.refuse("the program uses processor features that this machine lacks (extended state components %#x)", missing)
-	}
-	return nil
+	return p.checkXState(im)
 }
 
 // checkProcess compares the identity of a process with that of the caller.
@@ -145,7 +138,7 @@ func (p *Plan) checkProcess(proc *snapshot.Process) {
 
 // chooseIDs decides where the ids come from.
 func (p *Plan) chooseIDs() error {
-	p.setTID = canSetTID()
+	p.setTID = AskSetTID() == nil
 	p.mode = p.o.PIDs
 	if p.o.Inside {
 		p.mode = PIDHost

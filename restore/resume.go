@@ -63,7 +63,7 @@ func (p *process) stateOf(i int) (tracer.State, error) {
 	if err != nil {
 		return tracer.State{}, err
 	}
-	s := tracer.State{Regs: t.Regs, XState: xstate, Mask: uint64(t.Mask)}
+	s := tracer.State{Regs: t.Regs, XState: xstate, Layout: p.run.m.Host.XState, Mask: uint64(t.Mask)}
 	if t.Call == nil || t.Call.Remaining < 0 {
 		return s, nil
 	}

@@ -31,6 +31,25 @@ const (
 	maxSignal      = 64
 )
 
+// partName is the name of an image's directory while it is written.
+func partName(base string) string {
+	const most = 200 // bytes of the final name
+	return "." + base[:min(len(base), most)] + "." + randomHex(partDigits/2) + partSuffix
+}
+
+const (
+	partSuffix = ".part"
+	partDigits = 16 // hexadecimal
+)
+
+// IsPart tells whether a name is one that a directory has while an image is
+// written into it.
+func IsPart(name string) bool {
+	rest, ok := strings.CutSuffix(name, partSuffix)
+	return ok && len(rest) > partDigits+2 && rest[0] == '.' && rest[len(rest)-partDigits-1] == '.' &&
+		isHexDigits(rest[len(rest)-partDigits:], partDigits)
+}
+
 // isStoreName reports whether name matches ^(mm|shm)-[0-9]+$ and is short.
 func isStoreName(name string) bool {
 	digits, ok := strings.CutPrefix(name, "mm-")

@@ -1,6 +1,10 @@
 package snapshot
 
-import "time"
+import (
+	"time"
+
+	"github.com/crtrace/crtrace/regs"
+)
 
 // FormatMajor and FormatMinor are the version of the image format that this
 // package writes. A reader refuses another major version and a newer minor one.
@@ -41,7 +45,9 @@ type Host struct {
 	PageSize int    `json:"page_size"`
 	BootID   string `json:"boot_id"`
 	XCR0     Hex    `json:"xcr0"` // extended state components that the processor and kernel had enabled
-	Clocks   Clocks `json:"clocks"`
+	// XState tells where they lie in the extended states of this image.
+	XState []regs.XComponent `json:"xstate"`
+	Clocks Clocks            `json:"clocks"`
 }
 
 // Clocks are the readings of the system's clocks, in nanoseconds, while the

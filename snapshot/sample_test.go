@@ -48,7 +48,7 @@ func sampleManifest() *Manifest {
 		Created: time.Date(2025, 1, 2, 3, 4, 5, 678, time.UTC),
 		Tool:    "test",
 		Host: Host{
-			Name: "node", Kernel: "6.18.0", Arch: "amd64", PageSize: PageSize, BootID: "b", XCR0: 7,
+			Name: "node", Kernel: "6.18.0", Arch: "amd64", PageSize: PageSize, BootID: "b", XCR0: 7, XState: []regs.XComponent{{Bit: 2, Offset: 576, Size: 256}},
 			Clocks: Clocks{1, 2, 3},
 		},
 		Root:      100,

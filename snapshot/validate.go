@@ -6,6 +6,8 @@ import (
 	"path"
 	"reflect"
 	"strings"
+
+	"github.com/crtrace/crtrace/regs"
 )
 
 // Validate checks everything about a manifest that does not need other files:
@@ -45,6 +47,9 @@ func (v *validator) head() error {
 		return fmt.Errorf("architecture %q is not known", h.Arch)
 	case h.PageSize != PageSize:
 		return fmt.Errorf("pages of %d bytes are not possible", h.PageSize)
+	}
+	if err := regs.CheckXComponents(h.XState); err != nil {
+		return err
 	}
 	counts := []int{len(m.Processes), len(m.Files), len(m.Shared), len(m.Descriptions), len(m.Stores)}
 	for _, n := range counts {

@@ -135,6 +135,7 @@ var damagedProcess = []damage{
 	{"working directory", func(_ *Manifest, p *Process) { p.Cwd = "" }, "working directory"},
 	{"umask", func(_ *Manifest, p *Process) { p.Attributes.Umask = 0o1000 }, "umask"},
 	{"oom_score_adj", func(_ *Manifest, p *Process) { p.Attributes.OOMScoreAdj = 1001 }, "oom"},
+	{"layout of the extended state", func(m *Manifest, _ *Process) { m.Host.XState[0].Size = 0 }, "extended state"},
 	{"filters", func(_ *Manifest, p *Process) { p.Attributes.Filters = -1 }, "filters"},
 	{"dumpable", func(_ *Manifest, p *Process) { p.Attributes.Dumpable = 3 }, "dumpable"},
 	{"uid", func(_ *Manifest, p *Process) { p.Credentials.UIDs[3] = -1 }, "id -1"},

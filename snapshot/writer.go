@@ -86,7 +86,7 @@ func (w *Writer) errExists() error {
 
 // makeTemp makes and opens the temporary directory.
 func (w *Writer) makeTemp() error {
-	w.temp = "." + w.base[:min(len(w.base), 200)] + "." + randomHex(8) + ".part"
+	w.temp = partName(w.base)
 	if err := w.parent.Mkdir(w.temp, 0o700); err != nil {
 		return fmt.Errorf("image %s: can't make a directory in %s: %w", w.dir, filepath.Dir(w.dir), err)
 	}
@@ -104,6 +104,10 @@ func randomHex(n int) string {
 	_, _ = rand.Read(b) // never fails (crypto/rand)
 	return hex.EncodeToString(b)
 }
+
+// Part returns the path of the directory that the image is written into before it
+// gets its name.
+func (w *Writer) Part() string { return filepath.Join(filepath.Dir(w.dir), w.temp) }
 
 // createFile makes a new file in the image.
 func (w *Writer) createFile(name string) (*os.File, error) {

@@ -13,7 +13,8 @@ import (
 // State is what a thread of a stub goes on with.
 type State struct {
 	Regs   regs.AMD64
-	XState []byte // in the kernel's standard format
+	XState []byte // in the standard format of the processor that Layout tells of
+	Layout []regs.XComponent
 	Mask   uint64
 }
 
@@ -91,13 +92,31 @@ func (t *StubThread) SetState(s State) error {
 			return err
 		}
 	}
-	if err := setXState(t.TID, s.XState); err != nil {
+	if err := t.setXState(s); err != nil {
 		return err
 	}
 	if err := setSigMask(t.TID, s.Mask); err != nil {
 		return err
 	}
 	return setRegs(t.TID, &s.Regs)
+}
+
+// setXState gives the thread its extended state, in the layout of this processor
+// and with the length that this kernel wants, which is that of what the thread has.
+func (t *StubThread) setXState(s State) error {
+	have, err := getXState(t.TID)
+	if err != nil {
+		return err
+	}
+	here, err := HostXComponents()
+	if err != nil {
+		return err
+	}
+	state, err := regs.ConvertXState(s.XState, s.Layout, here, len(have))
+	if err != nil {
+		return fmt.Errorf("task %d: %w", t.TID, err)
+	}
+	return setXState(t.TID, state)
 }
 
 // Unmap removes the area, by a call of the leader. Nobody can make a call after it.

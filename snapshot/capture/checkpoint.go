@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -21,7 +22,9 @@ func checkpoint(ctx context.Context, pid int, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer guard(w.Part())()
 	c := newCollection(w, o)
+	removeLeftovers(filepath.Dir(w.Part()), c.log)
 	res := &Result{Dir: o.Dir, Processes: 1}
 	err = tracer.Do(func() error { return c.run(ctx, pid, res) })
 	if err != nil {

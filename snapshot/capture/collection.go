@@ -136,6 +136,9 @@ func readHost() snapshot.Host {
 	if xcr0, err := tracer.HostXCR0(); err == nil {
 		h.XCR0 = snapshot.Hex(xcr0)
 	}
+	if layout, err := tracer.HostXComponents(); err == nil {
+		h.XState = layout
+	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		h.Name = unix.ByteSliceToString(u.Nodename[:])

@@ -27,19 +27,6 @@ func clone3(args *cloneArgs) (int, unix.Errno) {
 	return int(pid), errno
 }
 
-// cloneWithTID asks for a process with an id that is in use.
-func cloneWithTID(used int) error {
-	id := int32(used)
-	args := cloneArgs{exitSignal: uint64(unix.SIGCHLD), setTID: uint64(uintptr(unsafe.Pointer(&id))), setTIDSize: 1}
-	pid, errno := clone3(&args)
-	runtime.KeepAlive(&id)
-	if errno != 0 {
-		return errno
-	}
-	_, _ = unix.Wait4(pid, nil, 0, nil)
-	return fmt.Errorf("the id in use was given away once more")
-}
-
 // spawnWithTID makes a process with the free id want, which ends at once.
 func spawnWithTID(want int) error {
 	id := int32(want)

@@ -19,6 +19,9 @@ import (
 // pingTime is how long a supervisor may take to say that it is there.
 const pingTime = 2 * time.Second
 
+// rollBackTime is how long a supervisor may take to undo a cancelled checkpoint.
+const rollBackTime = 30 * time.Second
+
 // ErrStopped tells that a program has a supervisor which can't answer, because
 // job control has stopped it together with its program.
 var ErrStopped = errors.New("its supervisor is stopped")
@@ -76,7 +79,7 @@ func verified(forced string, uid int) []string {
 func ping(ctx context.Context, path string) (*Remote, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
-	reply, err := exchange(ctx, path, &wire.Request{Op: wire.OpPing})
+	reply, err := exchange(ctx, path, &wire.Request{Op: wire.OpPing}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -86,15 +89,17 @@ func ping(ctx context.Context, path string) (*Remote, error) {
 	return &Remote{path: path, Pong: *reply.Pong}, nil
 }
 
-// Do sends a request and waits for the reply. Cancelling ctx closes the
-// connection, which makes the supervisor roll back.
+// Do sends a request and waits for the reply. Cancelling ctx makes the supervisor
+// roll back, which is waited for; a reply that tells of success comes through, for
+// then it was too late to roll back.
 func (r *Remote) Do(ctx context.Context, req *wire.Request) (*wire.Reply, error) {
-	return exchange(ctx, r.path, req)
+	return exchange(ctx, r.path, req, rollBackTime)
 }
 
-// exchange sends one request to the socket at path and reads the reply. A
-// socket that nobody listens at is removed: its supervisor was killed.
-func exchange(ctx context.Context, path string, req *wire.Request) (*wire.Reply, error) {
+// exchange sends one request to the socket at path and reads the reply, for which
+// it waits no longer than patience once ctx is cancelled. A socket that nobody
+// listens at is removed: its supervisor was killed.
+func exchange(ctx context.Context, path string, req *wire.Request, patience time.Duration) (*wire.Reply, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {
 		if errors.Is(err, unix.ECONNREFUSED) {
@@ -109,7 +114,10 @@ func exchange(ctx context.Context, path string, req *wire.Request) (*wire.Reply,
 			return nil, fmt.Errorf("%w (pid %d)", ErrStopped, cred.Pid)
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.(*net.UnixConn).CloseWrite() // the end of the request, for the server
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+	})
 	defer stop()
 	var reply wire.Reply
 	if err = wire.Write(conn, req); err == nil {
@@ -118,7 +126,7 @@ func exchange(ctx context.Context, path string, req *wire.Request) (*wire.Reply,
 	if err == nil {
 		err = reply.Validate()
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && (err != nil || reply.Error != nil) {
 		return nil, ctx.Err()
 	}
 	if err != nil {

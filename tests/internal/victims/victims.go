@@ -62,6 +62,7 @@ var All = []Victim{
 	{Name: "threads1000", Source: "threads1000.c", Flags: threads, Tampers: 2},
 	{Name: "vmas20000", Source: "vmas20000.c", Tampers: 3},
 	{Name: "maps", Source: "maps.c", Tampers: 11},
+	{Name: "big", Source: "big.c", Tampers: 2},
 	{Name: "guards", Source: "guards.c", Tampers: 2},
 	{Name: "signals", Source: "signals.c", Flags: threads, Tampers: 7},
 	{Name: "sleeps", Source: "sleeps.c", Flags: threads, Tampers: 4},
