@@ -13,6 +13,8 @@ import (
 const (
 	prSetMDWE        = 65
 	prSetMemoryMerge = 67
+	archReqXCompPerm = 0x1023
+	xTileData        = 18
 )
 
 // setAttributes sets the attributes of the process that have a value each.
@@ -38,6 +40,9 @@ func (p *process) setAttributes() error {
 	}
 	if a.TSC != 0 {
 		prctl("PR_SET_TSC", unix.PR_SET_TSC, uint64(a.TSC))
+	}
+	if a.XTileData { // before a thread gets such a state
+		s.add("ARCH_REQ_XCOMP_PERM", unix.SYS_ARCH_PRCTL, archReqXCompPerm, xTileData)
 	}
 	for bit := uint64(1); bit <= uint64(a.Membarrier); bit <<= 1 {
 		if uint64(a.Membarrier)&bit != 0 {

@@ -44,6 +44,7 @@ type Attributes struct {
 	TSC            int  `json:"tsc,omitempty"`          // PR_GET_TSC, 0 where it is the default
 	LockFuture     bool `json:"lock_future,omitempty"`  // mlockall(MCL_FUTURE) is in force
 	Membarrier     Hex  `json:"membarrier,omitempty"`   // MEMBARRIER_CMD_GET_REGISTRATIONS
+	XTileData      bool `json:"xtile_data,omitempty"`   // it has asked for AMX (ARCH_REQ_XCOMP_PERM)
 }
 
 // Credentials are the identity of a process. They are compared on restore, never raised.

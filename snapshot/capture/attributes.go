@@ -15,6 +15,8 @@ const (
 	membarrierGetRegistered = 1 << 9
 	prTSCEnable             = 1
 	prMCEKillDefault        = 2
+	archGetXCompPerm        = 0x1022
+	xTileData               = 18 // the one component that must be asked for
 )
 
 // takeAttributes collects the attributes of the process that are values.
@@ -61,6 +63,14 @@ func (t *target) takeAttributes() error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
+	}
+	// Kernels before 5.16 and processors without dynamic components can't tell.
+	if _, err := t.call(unix.SYS_ARCH_PRCTL, archGetXCompPerm, t.remote.Area); err == nil {
+		granted, err := t.fetch32()
+		if err != nil {
+			return err
+		}
+		a.XTileData = granted>>xTileData&1 != 0
 	}
 	return t.takeProcAttributes(a)
 }

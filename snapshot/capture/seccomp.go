@@ -89,6 +89,7 @@ var injectedCalls = []parasite.Record{
 	{NR: unix.SYS_MINCORE, Args: [6]uint64{0, 0, 0}},
 	{NR: unix.SYS_MEMBARRIER, Args: [6]uint64{membarrierGetRegistered}},
 	{NR: unix.SYS_GETITIMER},
+	{NR: unix.SYS_ARCH_PRCTL, Args: [6]uint64{archGetXCompPerm}},
 	{NR: unix.SYS_TIMER_GETTIME, Args: [6]uint64{^uint64(0)}},
 	{NR: unix.SYS_TIMER_GETOVERRUN, Args: [6]uint64{^uint64(0)}},
 	{NR: unix.SYS_PRCTL, Args: [6]uint64{prGetTIDAddress}},
