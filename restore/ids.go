@@ -37,8 +37,7 @@ func (i *ids) process(ctx context.Context, seed *tracer.Stub, want int) (*tracer
 		return seed.Fork(0)
 	}
 	if i.setTID {
-		s, err := seed.Fork(want)
-		return s, idError(want, err)
+		return choose(ctx, i.burner, want, seed.Fork)
 	}
 	for range attempts {
 		if err := i.reach(ctx, want); err != nil {
@@ -62,8 +61,7 @@ func (i *ids) thread(ctx context.Context, s *tracer.Stub, want int) (*tracer.Stu
 		return s.Thread(0)
 	}
 	if i.setTID {
-		t, err := s.Thread(want)
-		return t, idError(want, err)
+		return choose(ctx, i.burner, want, s.Thread)
 	}
 	for range attempts {
 		if err := i.reach(ctx, want); err != nil {
@@ -95,6 +93,17 @@ func (i *ids) reach(ctx context.Context, want int) error {
 }
 
 func (i *ids) clock(began time.Time) { i.elapsed += time.Since(began) }
+
+// choose makes a task by asking for its id. An id that is in use may be a short
+// process's, and free a moment later.
+func choose[T any](ctx context.Context, b *burner, want int, task func(int) (T, error)) (T, error) {
+	for n := 1; ; n++ {
+		t, err := task(want)
+		if !errors.Is(err, unix.EEXIST) || n == attempts || b.waitFree(ctx, want) {
+			return t, idError(want, err)
+		}
+	}
+}
 
 // idError says what to do when an id is taken.
 func idError(want int, err error) error {

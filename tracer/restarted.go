@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -53,50 +52,44 @@ func isRestart(r *regs.AMD64) bool {
 
 // originalCall returns the number of the call that a thread in restart_syscall
 // had made. Programs load the number with an immediate operand just before the
-// system call instruction; where they don't, the place in the kernel at which
-// the thread slept (wchan, read before it was stopped) tells the family.
+// system call instruction, 32-bit ones before they call the vdso. Where they don't
+// (syscall(3)), the place in the kernel at which the thread slept (wchan, read
+// before it was stopped; not all kernels tell) and the arguments do.
 func originalCall(r *regs.AMD64, mem *Memory, wchan string) (int, bool) {
-	const back = 32
-	var code [back]byte
-	if err := mem.Read(r.Rip-2-back, code[:]); err == nil {
-		for i := back - 5; i >= 0; i-- {
-			if code[i] != 0xb8 { // mov $imm32, %eax
-				continue
-			}
-			nr := binary.LittleEndian.Uint32(code[i+1:])
-			if slices.Contains(restartCalls[r.Compat()], nr) {
-				return int(nr), true
+	if nr, ok := loadedNumber(r.Rip-2, mem, r.Compat()); ok {
+		return nr, true
+	}
+	if r.Compat() {
+		// The vdso saves three registers above the return address.
+		const saved = 12 // bytes
+		var caller [4]byte
+		if mem.Read(r.Rsp+saved, caller[:]) == nil {
+			if nr, ok := loadedNumber(uint64(binary.LittleEndian.Uint32(caller[:])), mem, true); ok {
+				return nr, true
 			}
 		}
 	}
-	if r.Compat() {
-		return 0, false
-	}
-	const clocks = 32 // more than there are CLOCK_*
-	switch {
-	case strings.Contains(wchan, "futex"):
-		return unix.SYS_FUTEX, true
-	case strings.Contains(wchan, "poll"):
-		return unix.SYS_POLL, true
-	case int64(r.Rdi) < clocks:
-		return unix.SYS_CLOCK_NANOSLEEP, true
-	case wchan == "" || wchan == "0":
-		return guessCall(r), true // the kernel does not tell
-	}
-	return unix.SYS_NANOSLEEP, true
+	return (&guess{r: r, mem: mem, wchan: wchan}).number()
 }
 
-// guessCall tells futex, poll and nanosleep apart by their arguments: an operation
-// of futex, a small number of descriptors, the address of a struct or nothing.
-func guessCall(r *regs.AMD64) int {
-	const futexPrivate, mostDescriptors = 128, 4096
-	switch {
-	case r.Rsi == futexPrivate:
-		return unix.SYS_FUTEX
-	case r.Rsi > 0 && r.Rsi < mostDescriptors:
-		return unix.SYS_POLL
+// loadedNumber looks for the instruction that loads the number of a call, in the
+// code before an address.
+func loadedNumber(before uint64, mem *Memory, compat bool) (int, bool) {
+	const back = 32
+	var code [back]byte
+	if mem.Read(before-back, code[:]) != nil {
+		return 0, false
 	}
-	return unix.SYS_NANOSLEEP
+	for i := back - 5; i >= 0; i-- {
+		if code[i] != 0xb8 { // mov $imm32, %eax
+			continue
+		}
+		nr := binary.LittleEndian.Uint32(code[i+1:])
+		if slices.Contains(restartCalls[compat], nr) {
+			return int(nr), true
+		}
+	}
+	return 0, false
 }
 
 // readWchan returns the kernel function in which a thread sleeps.

@@ -178,7 +178,7 @@ static void check_queues(void)
 	int queued;
 	CHECK_EQ(fcntl(rot[0], F_GETPIPE_SZ), 16384);
 	CHECK_EQ(ioctl(rot[0], FIONREAD, &queued), 0);
-	CHECK_EQ(queued, KEPT * 8);
+	CHECK_EQ(queued, KEPT * (int)sizeof v);
 	CHECK_EQ(read(rot[0], &v, sizeof v), sizeof v);
 	CHECK_EQ(v, expect);
 	v = expect++ + KEPT;

@@ -46,7 +46,7 @@ int main(int argc, char **argv)
 	set(held_posix, F_SETLK, F_WRLCK, 10, 20);
 	set(held_posix, F_SETLK, F_RDLCK, 100, 0);
 	set(held_ofd, F_OFD_SETLK, F_WRLCK, 5, 7);
-	set(held_ofd, F_OFD_SETLK, F_RDLCK, 1L << 40, 9);
+	set(held_ofd, F_OFD_SETLK, F_RDLCK, (off_t)1 << 40, 9);
 	int mapped = opened("mapped");
 	probe_mapped = opened("mapped");
 	CHECK_EQ(ftruncate(mapped, 4096), 0);
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
 		see(probe_posix, 60, 0, F_RDLCK, 100, 0, getpid());
 		see(probe_posix, 30, 70, F_UNLCK, 0, 0, 0);
 		see(probe_ofd, 0, 50, F_WRLCK, 5, 7, -1);
-		see(probe_ofd, 60, 0, F_RDLCK, 1L << 40, 9, -1);
+		see(probe_ofd, 60, 0, F_RDLCK, (off_t)1 << 40, 9, -1);
 		nap(4);
 	}
 	return pass();

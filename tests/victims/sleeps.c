@@ -108,10 +108,15 @@ static int in_sigtimedwait(int64_t ms)
 
 // The kernel can't write the rest of a time-out back to where it may not write.
 enum { CONST_MS = 650 };
+#ifdef SYS__newselect
+#define SELECT SYS__newselect
+#else
+#define SELECT SYS_select
+#endif
 static const struct timespec const_spec = {0, CONST_MS * 1000000};
 static const struct timeval const_val = {0, CONST_MS * 1000};
 static int in_ppoll_const(int64_t ms) { return (void)ms, result(syscall(SYS_ppoll, NULL, 0, &const_spec, NULL, 8)); }
-static int in_select_const(int64_t ms) { return (void)ms, result(syscall(SYS_select, 0, NULL, NULL, NULL, &const_val)); }
+static int in_select_const(int64_t ms) { return (void)ms, result(syscall(SELECT, 0, NULL, NULL, NULL, &const_val)); }
 
 static struct sleeper sleepers[] = {
 	{"nanosleep", in_nanosleep, 1700, 0},	      {"nanosleep-rem", in_nanosleep_rem, 900, 0},

@@ -47,7 +47,10 @@ type Victim struct {
 	MayRefuse bool
 }
 
-var threads = []string{"-pthread"}
+var (
+	threads = []string{"-pthread"}
+	i386    = []string{"-m32", "-pthread", "-D_FILE_OFFSET_BITS=64"}
+)
 
 // All lists every victim that takes part in the runs over all victims.
 var All = []Victim{
@@ -65,15 +68,22 @@ var All = []Victim{
 	{Name: "big", Source: "big.c", Tampers: 2},
 	{Name: "guards", Source: "guards.c", Tampers: 2},
 	{Name: "signals", Source: "signals.c", Flags: threads, Tampers: 7},
+	{Name: "signals-i386", Source: "signals.c", Flags: i386, Tampers: 7},
 	{Name: "sleeps", Source: "sleeps.c", Flags: threads, Tampers: 4},
+	{Name: "sleeps-i386", Source: "sleeps.c", Flags: i386, Tampers: 4},
 	{Name: "blocked", Source: "blocked.c", Flags: threads, Tampers: 3},
-	{Name: "blocked-i386", Source: "blocked.c", Flags: []string{"-m32", "-pthread", "-D_FILE_OFFSET_BITS=64"}, Tampers: 3},
+	{Name: "blocked-i386", Source: "blocked.c", Flags: i386, Tampers: 3},
 	{Name: "semsleep", Source: "semsleep.c", Flags: threads, Tampers: 1},
 	{Name: "timers", Source: "timers.c", Tampers: 7},
+	{Name: "timers-i386", Source: "timers.c", Flags: i386, Tampers: 7},
 	{Name: "fds", Source: "fds.c", Tampers: 14},
+	{Name: "fds-i386", Source: "fds.c", Flags: i386, Tampers: 14},
 	{Name: "sockets", Source: "sockets.c", Tampers: 4},
+	{Name: "sockets-i386", Source: "sockets.c", Flags: i386, Tampers: 4},
 	{Name: "socketpairs", Source: "socketpairs.c", Tampers: 6, MayRefuse: true},
+	{Name: "socketpairs-i386", Source: "socketpairs.c", Flags: i386, Tampers: 6, MayRefuse: true},
 	{Name: "locks", Source: "locks.c", Tampers: 5},
+	{Name: "locks-i386", Source: "locks.c", Flags: i386, Tampers: 5},
 	{Name: "procattr", Source: "procattr.c", Tampers: 14},
 	{Name: "procattr-deleted-cwd", Source: "procattr.c", Args: []string{"deleted"}, Tampers: 14},
 	{Name: "rseq", Source: "rseq.c", Flags: threads, Tampers: 3},
