@@ -10,6 +10,7 @@ import (
 
 	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/tracer"
+	"github.com/crtrace/crtrace/tracer/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,6 +61,8 @@ type target struct {
 	byID  []*view          // one descriptor of each description
 	idOf  map[int]int      // description of each descriptor
 	pipes map[fileKey]bool // pipes whose content has been taken
+
+	allLocks func() ([]procfs.Lock, error) // what readLocks has begun
 }
 
 // refuse notes that something can't be restored.

@@ -14,6 +14,7 @@ import (
 // take collects the whole process. It is stopped.
 func (t *target) take(ctx context.Context) (*snapshot.Process, error) {
 	t.out = &snapshot.Process{PID: t.pid, Stopped: int(t.proc.Stopped)}
+	t.allLocks = readLocks()
 	steps := []struct {
 		name string
 		do   func() error
@@ -21,7 +22,7 @@ func (t *target) take(ctx context.Context) (*snapshot.Process, error) {
 		{"identity", t.takeIdentity}, {"attributes", t.takeAttributes}, {"limits", t.takeLimits}, {"mm", t.takeMM},
 		{"actions", t.takeActions}, {"pending signals", t.takePending}, {"interval timers", t.takeITimers},
 		{"timers", t.takeTimers}, {"threads", t.takeThreads}, {"descriptors", t.takeDescriptors},
-		{"locks", t.takeLocks}, {"memory", func() error { return t.takeVMAs(ctx) }},
+		{"memory", func() error { return t.takeVMAs(ctx) }}, {"locks", t.takeLocks},
 	}
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
