@@ -46,7 +46,7 @@ int main(int argc, char **argv)
 	set(held_posix, F_SETLK, F_RDLCK, 100, 0);
 	set(held_ofd, F_OFD_SETLK, F_WRLCK, 5, 7);
 	set(held_ofd, F_OFD_SETLK, F_RDLCK, (off_t)1 << 40, 9);
-	int mapped = opened("mapped");
+	int mapped = opened("opened-for-a-moment");
 	CHECK_EQ(ftruncate(mapped, 4096), 0);
 	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, mapped, 0);
 	CHECK(page != MAP_FAILED);
@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 		if (tampering(4))
 			set(held_posix, F_SETLK, F_WRLCK, 100, 0);
 		CHECK(flock(probe_flock, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK);
-		int probe_mapped = opened("mapped"); // no descriptor stays open: the mapping alone holds the lock
+		int probe_mapped = opened("opened-for-a-moment"); // no descriptor stays open: the mapping alone holds the lock
 		CHECK(flock(probe_mapped, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK);
 		close(probe_mapped);
 		see(probe_posix, 0, 50, F_WRLCK, 10, 20, getpid());
