@@ -14,11 +14,12 @@ import (
 // A crtrace that is killed while it writes an image leaves a directory with a
 // part of it behind, as large as the program. The next checkpoint into the same
 // folder removes it. A directory that is still written is known by a lock on it,
-// which ends with its writer; one without a lock that is old enough for its writer
-// to have taken it belongs to nobody.
+// which ends with its writer, and by what is written: on some file systems of
+// clusters a lock is seen on one host only.
 
-// partAge is how long a directory without a lock is left alone.
-const partAge = time.Minute
+// partAge is how long nothing in a directory must have changed before it counts as
+// left behind.
+const partAge = time.Hour
 
 // guard locks the directory of an image in the making. Where the file system has
 // no locks it does nothing, and nothing is ever removed there.
@@ -61,8 +62,28 @@ func abandoned(root *os.Root, name string) bool {
 	}
 	defer f.Close()
 	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil || int(st.Uid) != os.Geteuid() || time.Since(time.Unix(st.Mtim.Unix())) < partAge {
+	if unix.Fstat(int(f.Fd()), &st) != nil || int(st.Uid) != os.Geteuid() || time.Since(newest(root, name)) < partAge {
 		return false
 	}
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+// newest returns when something in a directory has changed last; now, if that can't
+// be told.
+func newest(root *os.Root, dir string) time.Time {
+	last := time.Time{}
+	err := fs.WalkDir(root.FS(), dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+		return err
+	})
+	if err != nil {
+		return time.Now()
+	}
+	return last
 }

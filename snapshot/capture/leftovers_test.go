@@ -27,8 +27,11 @@ func TestRemoveLeftovers(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "mm-1.pages"), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if name != ".fresh."+digits+".part" {
-			if err := os.Chtimes(dir, old, old); err != nil {
+		for _, path := range []string{"files", "mm-1.pages", "."} {
+			if name == ".fresh."+digits+".part" && path == "mm-1.pages" {
+				continue // it is being written, on another host
+			}
+			if err := os.Chtimes(filepath.Join(dir, path), old, old); err != nil {
 				t.Fatal(err)
 			}
 		}
