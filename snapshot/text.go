@@ -79,8 +79,8 @@ func mapStrings(v reflect.Value, f func(string) string) {
 		if v.Type() == timeType {
 			return
 		}
-		for i := range v.NumField() {
-			if field := v.Field(i); hasText(field.Kind()) {
+		for _, field := range v.Fields() {
+			if hasText(field.Kind()) {
 				mapStrings(field, f)
 			}
 		}
@@ -110,8 +110,8 @@ func visitStrings(v reflect.Value, f func(string)) {
 		if v.Type() == timeType {
 			return
 		}
-		for i := range v.NumField() {
-			visitStrings(v.Field(i), f)
+		for _, field := range v.Fields() {
+			visitStrings(field, f)
 		}
 	case reflect.Slice:
 		if hasText(v.Type().Elem().Kind()) {

@@ -52,11 +52,11 @@ func failingCalls(p *Process, r *Remote) error {
 	_, err := r.Call(p.Leader(), unix.SYS_CLOSE, 12345)
 	var remote *RemoteError
 	if !errors.As(err, &remote) || remote.Errno != unix.EBADF || remote.TID != p.PID {
-		return fmt.Errorf("close: %v, want EBADF in %d", err, p.PID)
+		return fmt.Errorf("close: %w, want EBADF in %d", err, p.PID)
 	}
 	const close32 = 6
 	if _, err := r.Call32(p.Leader(), close32, 12345); !errors.Is(err, unix.EBADF) {
-		return fmt.Errorf("close by int 0x80: %v, want EBADF", err)
+		return fmt.Errorf("close by int 0x80: %w, want EBADF", err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -158,7 +159,7 @@ func TestLaunchRefusesAPlantedDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(crtrace, "launch", "echo", "ran").CombinedOutput()
-	exit, ok := err.(*exec.ExitError)
+	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || exit.ExitCode() != 125 || !strings.Contains(string(out), "symbolic link") || strings.Contains(string(out), "ran") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -85,13 +85,13 @@ func parseMapping(m *Mapping, line []byte, names interner) string {
 	offset, rest := cutField(rest)
 	dev, rest := cutField(rest)
 	ino, rest := cutField(rest)
-	dash := bytes.IndexByte(addr, '-')
-	if dash < 0 {
+	from, to, found := bytes.Cut(addr, []byte("-"))
+	if !found {
 		return "no range of addresses"
 	}
 	var ok [5]bool
-	m.Start, ok[0] = hex(addr[:dash])
-	m.End, ok[1] = hex(addr[dash+1:])
+	m.Start, ok[0] = hex(from)
+	m.End, ok[1] = hex(to)
 	m.Offset, ok[2] = hex(offset)
 	m.Dev, ok[3] = majMinor(dev)
 	m.Ino, ok[4] = decimal(ino)

@@ -79,7 +79,7 @@ func OpenPagemap(pid int) (*Pagemap, error) {
 	}
 	if err != nil {
 		p.Close()
-		return nil, p.fail("scan", err)
+		return nil, p.fail(err)
 	}
 	return p, nil
 }
@@ -93,7 +93,7 @@ func (p *Pagemap) Close() error { return closeOnce(&p.fd) }
 // If the process ended meanwhile, the error is ESRCH.
 func (p *Pagemap) Present(start, end uint64, which Pages, buf []Range) ([]Range, error) {
 	if err := checkRange(start, end); err != nil {
-		return buf, p.fail("scan", err)
+		return buf, p.fail(err)
 	}
 	first := len(buf)
 	var err error
@@ -112,7 +112,7 @@ func (p *Pagemap) Present(start, end uint64, which Pages, buf []Range) ([]Range,
 		err = p.alive()
 	}
 	if err != nil {
-		return buf[:first], p.fail("scan", err)
+		return buf[:first], p.fail(err)
 	}
 	return buf, nil
 }
@@ -129,7 +129,7 @@ func (p *Pagemap) Guards(start, end uint64) ([]Range, error) {
 		err = p.alive()
 	}
 	if err != nil {
-		return nil, p.fail("scan", err)
+		return nil, p.fail(err)
 	}
 	return out, nil
 }
@@ -165,8 +165,8 @@ func (p *Pagemap) alive() error {
 }
 
 // fail names the file in an error.
-func (p *Pagemap) fail(op string, err error) error {
-	return &fs.PathError{Op: op, Path: pidPath(p.pid, "pagemap"), Err: err}
+func (p *Pagemap) fail(err error) error {
+	return &fs.PathError{Op: "scan", Path: pidPath(p.pid, "pagemap"), Err: err}
 }
 
 // pageSize is the size of a page, a power of two.

@@ -39,10 +39,8 @@ const maxInt = math.MaxInt
 
 // cutLine splits data after its first line, which comes without the newline.
 func cutLine(data []byte) (line, rest []byte) {
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return data[:i], data[i+1:]
-	}
-	return data, nil
+	line, rest, _ = bytes.Cut(data, []byte("\n"))
+	return line, rest
 }
 
 // cutField splits off the first word; blanks before it are skipped.
@@ -180,13 +178,10 @@ func integers(s []byte) ([]int, bool) {
 // majMinor reads a device number as the kernel prints it, two hexadecimal
 // numbers and a colon, into the encoding of stat(2).
 func majMinor(s []byte) (uint64, bool) {
-	i := bytes.IndexByte(s, ':')
-	if i < 0 {
-		return 0, false
-	}
-	major, ok1 := hex(s[:i])
-	minor, ok2 := hex(s[i+1:])
-	if !ok1 || !ok2 || major > math.MaxUint32 || minor > math.MaxUint32 {
+	high, low, found := bytes.Cut(s, []byte(":"))
+	major, ok1 := hex(high)
+	minor, ok2 := hex(low)
+	if !found || !ok1 || !ok2 || major > math.MaxUint32 || minor > math.MaxUint32 {
 		return 0, false
 	}
 	return mkdev(major, minor), true

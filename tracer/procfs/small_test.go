@@ -124,13 +124,13 @@ func TestStatPath(t *testing.T) {
 
 func TestUnlessEnded(t *testing.T) {
 	denied := &fs.PathError{Op: "open", Err: fs.ErrPermission}
-	if err := unlessEnded("/proc/self/fd", denied); err != denied {
+	if err := unlessEnded("/proc/self/fd", denied); !errors.Is(err, denied) {
 		t.Errorf("a living process: %v", err)
 	}
 	if err := unlessEnded("/proc/1073741824/fd", denied); !Gone(err) {
 		t.Errorf("no process: %v", err)
 	}
-	if err := unlessEnded("/proc/locks", denied); err != denied {
+	if err := unlessEnded("/proc/locks", denied); !errors.Is(err, denied) {
 		t.Errorf("no process at all: %v", err)
 	}
 }

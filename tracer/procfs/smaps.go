@@ -41,13 +41,12 @@ const smapsEntry = 600
 
 // parseSmapsKey reads one "Key: value" line and returns what is wrong with it.
 func parseSmapsKey(m *Mapping, line []byte, names interner) string {
-	colon := bytes.IndexByte(line, ':')
-	if colon < 0 {
+	key, value, found := bytes.Cut(line, []byte(":"))
+	if !found {
 		return "no colon"
 	}
-	value := line[colon+1:]
 	var field *uint64
-	switch string(line[:colon]) {
+	switch string(key) {
 	case "Rss":
 		field = &m.RSS
 	case "Anonymous":

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -131,10 +132,10 @@ func printMemory(w *tabwriter.Writer, m *snapshot.Manifest, p *snapshot.Process)
 			sizes[v.Kind] += uint64(v.End - v.Start)
 		}
 	}
-	text := ""
+	var text strings.Builder
 	for _, kind := range []snapshot.VMAKind{snapshot.VMAAnon, snapshot.VMAFile, snapshot.VMAShared} {
 		if sizes[kind] > 0 {
-			text += fmt.Sprintf("%s %s, ", kind, sizeText(clamp(sizes[kind])))
+			fmt.Fprintf(&text, "%s %s, ", kind, sizeText(clamp(sizes[kind])))
 		}
 	}
 	stored := int64(0)
@@ -143,7 +144,7 @@ func printMemory(w *tabwriter.Writer, m *snapshot.Manifest, p *snapshot.Process)
 			stored = s.Data.Size
 		}
 	}
-	fmt.Fprintf(w, "  memory\t%s%s, %s stored\n", text, count(len(p.VMAs), "area", "areas"), sizeText(stored))
+	fmt.Fprintf(w, "  memory\t%s%s, %s stored\n", text.String(), count(len(p.VMAs), "area", "areas"), sizeText(stored))
 }
 
 // printFiles lists the files that the image relies on.

@@ -116,10 +116,6 @@ func await(t *testing.T, ch <-chan struct{}, what string) {
 	}
 }
 
-func noCheckpoint(context.Context, int, capture.Options) (*capture.Result, error) {
-	return nil, errors.New("not expected")
-}
-
 func TestCheckpointOverSocket(t *testing.T) {
 	var got capture.Options
 	var gotPID int
