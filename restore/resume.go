@@ -16,7 +16,7 @@ import (
 // and the registers. After it the process only waits to be released.
 func (p *process) finish() error {
 	for _, step := range []func() error{
-		p.lastAttributes, p.makeTimers, p.setTrapAction, p.startTimers, p.queueSignals,
+		p.lastAttributes, p.makeTimers, p.setTrapAction, p.blockSignals, p.startTimers, p.queueSignals,
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("process %d: %w", p.image.PID, err)

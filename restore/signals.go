@@ -69,14 +69,20 @@ func (p *process) setTrapAction() error {
 	return err
 }
 
-// queueSignals queues the pending signals again, those of the process and those
-// of each thread. A process may send itself a signal with any siginfo.
-func (p *process) queueSignals() error {
+// blockSignals keeps the signals that come from here on for the program: those of
+// timers that go off before it runs, and those that are queued again.
+func (p *process) blockSignals() error {
 	for _, th := range p.threads {
 		if err := th.BlockSignals(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// queueSignals queues the pending signals again, those of the process and those
+// of each thread. A process may send itself a signal with any siginfo.
+func (p *process) queueSignals() error {
 	leader := p.stub.Leader()
 	for _, si := range p.image.Pending {
 		err := p.queue(leader, si, unix.SYS_RT_SIGQUEUEINFO, uint64(p.stub.PID), uint64(si.Signal))
