@@ -3,6 +3,7 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -308,4 +309,39 @@ func TestFreezeOfEnding(t *testing.T) {
 	if _, err := Freeze(1<<22+1, nil); !errors.Is(err, ErrTaskGone) {
 		t.Errorf("a process that is not there: %v, want ErrTaskGone", err)
 	}
+}
+
+// TestPendingInterrupted: the queue of signals is read to its end, however many
+// signals the reader itself gets meanwhile. The kernel stops early for them.
+func TestPendingInterrupted(t *testing.T) {
+	const queued = 300
+	c := begin(t, exec.Command(compile(t, "storm")))
+	c.must(inside(c.pid, func(p *Process, _ *Remote) error {
+		for i := range queued {
+			if err := queue(c.pid, 36, i); err != nil {
+				return err
+			}
+		}
+		reader, done := unix.Gettid(), make(chan struct{})
+		defer func() { <-done }()
+		var stop atomic.Bool
+		defer stop.Store(true)
+		go func() {
+			defer close(done)
+			for !stop.Load() {
+				_ = unix.Tgkill(os.Getpid(), reader, unix.SIGURG) // cannot fail: the reader waits for done
+			}
+		}()
+		for range 2 * rounds() {
+			got, err := p.Leader().Pending(true)
+			if err != nil {
+				return err
+			}
+			if len(got) != queued {
+				return fmt.Errorf("%d pending signals, want %d", len(got), queued)
+			}
+		}
+		return nil
+	}))
+	c.pass()
 }

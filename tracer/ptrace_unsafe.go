@@ -32,6 +32,10 @@ const siginfoSize = 128
 
 // peekSiginfo returns queued signals of a stopped task: those of the whole
 // process when shared, else the task's own. Raw siginfo_t, in queue order.
+//
+// Fewer than asked for are not the end of the queue: the kernel stops early when
+// the caller has a signal to handle (ptrace_peek_siginfo), and the Go runtime
+// sends its threads SIGURG whenever it likes. Only an empty answer is the end.
 func peekSiginfo(tid int, shared bool) ([][siginfoSize]byte, error) {
 	const flagShared = 1 // PTRACE_PEEKSIGINFO_SHARED
 	args := struct {
@@ -51,10 +55,10 @@ func peekSiginfo(tid int, shared bool) ([][siginfoSize]byte, error) {
 		if errno != 0 {
 			return nil, &PtraceError{Op: "PTRACE_PEEKSIGINFO", TID: tid, Err: errno}
 		}
-		all = append(all, buf[:n]...)
-		if int(n) < len(buf) {
+		if n == 0 {
 			return all, nil
 		}
+		all = append(all, buf[:n]...)
 	}
 }
 
