@@ -26,9 +26,6 @@ func (p *process) setAttributes() error {
 	if a.KeepCaps {
 		prctl("PR_SET_KEEPCAPS", unix.PR_SET_KEEPCAPS, 1)
 	}
-	if a.Subreaper {
-		prctl("PR_SET_CHILD_SUBREAPER", unix.PR_SET_CHILD_SUBREAPER, 1)
-	}
 	if a.THPDisable != 0 {
 		s.add("PR_SET_THP_DISABLE", unix.SYS_PRCTL, unix.PR_SET_THP_DISABLE, 1, uint64(a.THPDisable)&^1, 0, 0)
 	}

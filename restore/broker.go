@@ -25,6 +25,7 @@ type broker struct {
 	pairs    map[uint64]int   // sockets of UnixPair by inode
 	exe      map[int]string   // by File id: what is executed
 	stdio    [3]int
+	post     [2]int // see openPost
 	opened   []int
 	transfer map[int]int // broker's descriptor -> number in the seed
 }
@@ -58,7 +59,7 @@ func (b *broker) keep(fd int) int {
 
 // open opens everything.
 func (b *broker) open() error {
-	for _, step := range []func() error{b.openStores, b.openShared, b.openFiles, b.openExes, b.openDescriptions} {
+	for _, step := range []func() error{b.openStores, b.openShared, b.openFiles, b.openExes, b.openDescriptions, b.openPost} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -245,7 +246,7 @@ func (b *broker) assign() error {
 			return err
 		}
 	}
-	for _, fds := range [][]int{b.shared, b.descs, b.stdio[:]} {
+	for _, fds := range [][]int{b.shared, b.descs, b.stdio[:], b.post[1:]} {
 		for _, fd := range fds {
 			if err := give(fd); err != nil {
 				return err

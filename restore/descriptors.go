@@ -39,35 +39,43 @@ func (p *process) placeDescriptors() error {
 	if err := p.lockMappings(); err != nil {
 		return err
 	}
+	post := p.broker.transfer[p.broker.post[1]]
 	for _, n := range p.broker.transfer {
-		s.add("close a transfer number", unix.SYS_CLOSE, uint64(n))
+		if n != post {
+			s.add("close a transfer number", unix.SYS_CLOSE, uint64(n))
+		}
 	}
 	if err := s.run(); err != nil {
 		return err
 	}
-	if err := p.setLocks(); err != nil {
+	if err := p.setLocks(); err != nil { // no descriptor of a locked file may be closed any more
 		return err
 	}
-	return p.finishDescriptions()
+	if err := p.finishDescriptions(); err != nil {
+		return err
+	}
+	_, err := p.call("close the last transfer number", unix.SYS_CLOSE, uint64(post))
+	return err
 }
 
-// makeDescriptions makes what only the process itself can make. All other
-// numbers are taken by now, so the kernel gives none of theirs away.
+// makeDescriptions makes what only a process itself can make; the first one that
+// has it does, the others get it from there. All other numbers are taken by now,
+// so the kernel gives none of theirs away.
 func (p *process) makeDescriptions() error {
-	made := map[int]int{} // number by description
+	own := map[int]int{} // number by description
 	for _, fd := range p.image.FDs {
 		d := &p.run.m.Descriptions[fd.Description]
 		r := restorers[d.Detail.Kind()]
 		if r.make == nil {
 			continue
 		}
-		num, ok := made[d.ID]
-		if !ok {
+		num, mine := own[d.ID]
+		if !mine {
 			var err error
-			if num, err = r.make(p, d); err != nil {
+			if num, err = p.makeOrReceive(d, r); err != nil {
 				return fmt.Errorf("descriptor %d (%s): %w", fd.Num, d.Detail.Kind(), err)
 			}
-			made[d.ID] = fd.Num
+			own[d.ID] = fd.Num
 		}
 		s := newScript(p.stub, p.stub.Leader())
 		what := fmt.Sprintf("descriptor %d", fd.Num)
@@ -75,25 +83,38 @@ func (p *process) makeDescriptions() error {
 			s.add(what, unix.SYS_FCNTL, uint64(num), unix.F_SETFD, p.cloexec(num)/unix.O_CLOEXEC)
 		} else {
 			s.add(what, unix.SYS_DUP3, uint64(num), uint64(fd.Num), p.cloexec(fd.Num))
-			if !ok {
+			if !mine {
 				s.add("close", unix.SYS_CLOSE, uint64(num))
 			}
 		}
 		if err := s.run(); err != nil {
 			return err
 		}
+		p.run.made[d.ID] = place{p.stub.PID, fd.Num}
 	}
 	return nil
 }
 
+// makeOrReceive brings a description into the process and returns its number.
+func (p *process) makeOrReceive(d *snapshot.Description, r restorer) (int, error) {
+	if at, ok := p.run.made[d.ID]; ok {
+		fd, err := fetch(at)
+		if err != nil {
+			return -1, err
+		}
+		defer unix.Close(fd)
+		return p.receive(fd)
+	}
+	return r.make(p, d)
+}
+
 // finishDescriptions completes descriptions once each, and sets their owners.
 func (p *process) finishDescriptions() error {
-	done := map[int]bool{}
 	for _, fd := range p.image.FDs {
-		if done[fd.Description] {
+		if p.run.finished[fd.Description] {
 			continue
 		}
-		done[fd.Description] = true
+		p.run.finished[fd.Description] = true
 		d := &p.run.m.Descriptions[fd.Description]
 		if r := restorers[d.Detail.Kind()]; r.finish != nil {
 			if err := r.finish(p, d, fd.Num); err != nil {

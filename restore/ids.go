@@ -30,24 +30,26 @@ type ids struct {
 // two attempts.
 const attempts = 40
 
-// process makes a process, a child of the caller.
-func (i *ids) process(ctx context.Context, seed *tracer.Stub, want int) (*tracer.Stub, error) {
+// process makes a process, a child of a thread of a stub, or a sibling of it. want
+// is its id, 0: any.
+func (i *ids) process(ctx context.Context, by *tracer.StubThread, want int, sibling bool) (*tracer.Stub, error) {
 	defer i.clock(time.Now())
-	if i.mode == PIDAny {
-		return seed.Fork(0)
+	fork := func(id int) (*tracer.Stub, error) { return by.Fork(id, sibling) }
+	if i.mode == PIDAny || want == 0 {
+		return fork(0)
 	}
 	if i.setTID {
-		return choose(ctx, i.burner, want, seed.Fork)
+		return choose(ctx, i.burner, want, fork)
 	}
 	for range attempts {
 		if err := i.reach(ctx, want); err != nil {
 			return nil, err
 		}
-		s, err := seed.Fork(0)
+		s, err := fork(0)
 		if err != nil || s.PID == want {
 			return s, err
 		}
-		if err := errors.Join(s.Kill(), tracer.Reap(s.PID)); err != nil {
+		if err := s.Discard(); err != nil {
 			return nil, err
 		}
 	}

@@ -13,11 +13,7 @@ import (
 // process itself are not there before it.
 func makeKernelFile(p *process, d *snapshot.Description) (int, error) {
 	k := d.Detail.(*snapshot.KernelFile)
-	own := "/proc/" + strconv.Itoa(p.image.PID) + "/"
-	path := k.Path
-	if rest, ok := strings.CutPrefix(path, own); ok {
-		path = "/proc/" + strconv.Itoa(p.stub.PID) + "/" + rest
-	}
+	path := p.run.procPath(k.Path)
 	data, _ := p.stub.Data()
 	if err := p.stub.Mem.Write(data, append([]byte(path), 0)); err != nil {
 		return -1, err
@@ -30,4 +26,18 @@ func makeKernelFile(p *process, d *snapshot.Description) (int, error) {
 		return -1, fmt.Errorf("descriptor %d: %w", num, err)
 	}
 	return int(num), nil
+}
+
+// procPath translates a path below the directory of a process of the tree.
+func (r *run) procPath(path string) string {
+	rest, ok := strings.CutPrefix(path, "/proc/")
+	if !ok {
+		return path
+	}
+	first, rest, _ := strings.Cut(rest, "/")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		return path
+	}
+	return "/proc/" + strconv.Itoa(r.pidOf(pid)) + "/" + rest
 }

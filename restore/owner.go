@@ -13,7 +13,7 @@ func (p *process) setOwner(d *snapshot.Description, fd int) error {
 	s := newScript(p.stub, p.stub.Leader())
 	if o := d.Owner; o != nil {
 		owner := binary.LittleEndian.AppendUint32(nil, uint32(o.Type))
-		owner = binary.LittleEndian.AppendUint32(owner, uint32(p.tidOf(o.ID)))
+		owner = binary.LittleEndian.AppendUint32(owner, uint32(p.run.idOf(o.ID)))
 		s.add("F_SETOWN_EX", unix.SYS_FCNTL, uint64(fd), unix.F_SETOWN_EX, s.bytes(owner))
 		s.add("F_SETSIG", unix.SYS_FCNTL, uint64(fd), unix.F_SETSIG, uint64(o.Signal))
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -21,6 +20,7 @@ type Plan struct {
 
 	mode     PIDMode
 	setTID   bool
+	steps    []step   // how the processes are made
 	sources  []source // by File id
 	rollback []rollback
 	problems []string
@@ -63,6 +63,9 @@ func MakePlan(im *snapshot.Image, o Options) (*Plan, error) {
 		p.checkProcess(&p.manifest.Processes[i])
 	}
 	p.checkMemory()
+	if p.steps, err = layOut(p.manifest); err != nil {
+		p.refuse("%v", err)
+	}
 	if err := p.findFiles(); err != nil {
 		return nil, err
 	}
@@ -200,15 +203,14 @@ func (p *Plan) chooseIDs() error {
 	return nil
 }
 
-// wantedIDs returns all process and thread ids of the image, ascending.
+// wantedIDs returns all ids that processes and threads must get.
 func (p *Plan) wantedIDs() []int {
 	var out []int
-	for i := range p.manifest.Processes {
-		for _, t := range p.manifest.Processes[i].Threads {
-			out = append(out, t.TID)
+	for _, s := range p.steps {
+		if s.id > 0 && (s.kind == stepFork || s.kind == stepThread) {
+			out = append(out, s.id)
 		}
 	}
-	slices.Sort(out)
 	return out
 }
 

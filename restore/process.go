@@ -29,14 +29,12 @@ type dup struct {
 	to   snapshot.FD
 }
 
-// build makes the process and everything in it but what must come last.
+// build makes everything in the process but what must come last.
 func (p *process) build(ctx context.Context) error {
 	steps := []struct {
 		what string
 		do   func(context.Context) error
 	}{
-		{"execute its program", p.execute},
-		{"threads", p.makeThreads},
 		{"address space", p.buildMemory},
 		{"descriptors", func(context.Context) error { return p.placeDescriptors() }},
 		{"attributes", func(context.Context) error { return p.setAttributes() }},
@@ -56,14 +54,12 @@ func (p *process) build(ctx context.Context) error {
 	return nil
 }
 
-// execute gives the process its place in the world and its executable. Running
+// execute gives the process its directory and its executable. Running
 // the original one makes /proc/PID/exe right and costs 25 us more than a stub.
-func (p *process) execute(context.Context) error {
+func (p *process) execute() error {
 	s := newScript(p.stub, p.stub.Leader())
-	if p.image.SID == p.image.PID {
-		s.add("setsid", unix.SYS_SETSID)
-	} else if p.image.PGID == p.image.PID && !p.usesTerminal() {
-		s.add("setpgid", unix.SYS_SETPGID, 0, 0)
+	if p.image.Attributes.Subreaper {
+		s.add("PR_SET_CHILD_SUBREAPER", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
 	if p.image.CwdGone {
 		dir := s.text(p.image.Cwd)
@@ -89,18 +85,6 @@ func (p *process) execute(context.Context) error {
 	return p.stub.Exec(path, area)
 }
 
-// usesTerminal tells whether the process has a terminal outside the tree. Such a
-// process stays in the restorer's group, which the terminal belongs to: in a group
-// of its own it would be stopped when it reads.
-func (p *process) usesTerminal() bool {
-	for _, fd := range p.image.FDs {
-		if p.run.m.Descriptions[fd.Description].Detail.Kind() == snapshot.KindTTY {
-			return true
-		}
-	}
-	return false
-}
-
 // freeAddress finds a place of some bytes where neither the program nor the
 // work area nor the kernel's choice for a fresh address space has anything.
 func (p *process) freeAddress(size uint64) (uint64, error) {
@@ -120,25 +104,5 @@ func (p *process) freeAddress(size uint64) (uint64, error) {
 	return 0, errors.New("no free addresses below 4 GiB")
 }
 
-// makeThreads makes all threads, at once, while their ids are near.
-func (p *process) makeThreads(ctx context.Context) error {
-	p.threads = []*tracer.StubThread{p.stub.Leader()}
-	for _, t := range p.image.Threads[1:] {
-		th, err := p.run.ids.thread(ctx, p.stub, t.TID)
-		if err != nil {
-			return err
-		}
-		p.threads = append(p.threads, th)
-	}
-	return nil
-}
-
 // tidOf returns the id that a thread of the image has here.
-func (p *process) tidOf(tid int) int {
-	for i, t := range p.image.Threads {
-		if t.TID == tid {
-			return p.threads[i].TID
-		}
-	}
-	return tid
-}
+func (p *process) tidOf(tid int) int { return p.threads[p.indexOf(tid)].TID }

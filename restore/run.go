@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -24,12 +26,20 @@ type run struct {
 	ids       *ids
 	seed      *tracer.Stub
 	processes []*process
+	stubs     map[int]*tracer.Stub // all processes that were made, by the id in the image; go-betweens below 0
+	departed  map[int]int          // ids here of those that have ended, by the id in the image
+	finished  map[int]bool         // descriptions that are complete
+	made      map[int]place        // where descriptions are that only a process could make
 	warnings  []string
 	log       *slog.Logger
 }
 
+// place is a descriptor of a process.
+type place struct{ pid, fd int }
+
 // Run carries out a plan. When it returns without an error the tree runs, its
-// root a child of this process; else nothing runs and no file was changed.
+// root a child of this process; else nothing runs and no file was changed. For a
+// tree with orphans this process must be a subreaper (PR_SET_CHILD_SUBREAPER).
 func Run(ctx context.Context, im *snapshot.Image, p *Plan) (*Tree, error) {
 	var tree *Tree
 	err := tracer.Keep(func() error {
@@ -42,7 +52,10 @@ func Run(ctx context.Context, im *snapshot.Image, p *Plan) (*Tree, error) {
 
 func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, err error) {
 	began := time.Now()
-	r := &run{plan: p, m: im.Manifest, broker: newBroker(im, p), warnings: p.warnings, log: p.o.Log}
+	r := &run{
+		plan: p, m: im.Manifest, broker: newBroker(im, p), warnings: p.warnings, log: p.o.Log,
+		stubs: map[int]*tracer.Stub{}, departed: map[int]int{}, finished: map[int]bool{}, made: map[int]place{},
+	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,8 +90,14 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	if r.seed, err = tracer.Spawn("/proc/self/exe", r.broker.seedFiles(), nil); err != nil {
 		return nil, err
 	}
-	for i := range r.m.Processes {
-		if err := r.process(ctx, &r.m.Processes[i]); err != nil {
+	if err := r.raiseLimit(); err != nil {
+		return nil, err
+	}
+	if err := r.makeFamily(ctx); err != nil {
+		return nil, err
+	}
+	for _, p := range r.processes {
+		if err := p.build(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -91,23 +110,18 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	}, nil
 }
 
-// process makes and builds one process.
-func (r *run) process(ctx context.Context, image *snapshot.Process) error {
-	p := &process{run: r, broker: r.broker, image: image}
-	var err error
-	if p.stub, err = r.ids.process(ctx, r.seed, image.PID); err != nil {
-		return err
-	}
-	r.processes = append(r.processes, p)
+// raiseLimit lets the seed, and all that descend from it, use every descriptor
+// number that this user may use.
+func (r *run) raiseLimit() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
 	limit.Cur = limit.Max
-	if err := unix.Prlimit(p.stub.PID, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+	if err := unix.Prlimit(r.seed.PID, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
 		return fmt.Errorf("raise the limit of descriptors: %w", err)
 	}
-	return p.build(ctx)
+	return nil
 }
 
 // finish completes all processes, rolls files back and lets everything go.
@@ -125,7 +139,7 @@ func (r *run) finish() error {
 	if err := r.broker.rollBack(); err != nil {
 		return err
 	}
-	if err := r.broker.start(); err != nil {
+	if err := errors.Join(r.broker.start(), r.giveTerminal()); err != nil {
 		return err
 	}
 	for _, p := range r.processes {
@@ -139,26 +153,25 @@ func (r *run) finish() error {
 	return nil
 }
 
-// abort ends everything that was made.
+// abort ends everything that was made. Who loses the parent comes to us, and has
+// to be waited for once more: first we were only the tracer.
 func (r *run) abort() error {
 	var errs []error
-	stubs := []*tracer.Stub{}
-	for _, p := range r.processes {
-		stubs = append(stubs, p.stub)
-	}
+	stubs := slices.Collect(maps.Values(r.stubs))
 	if r.seed != nil {
 		stubs = append(stubs, r.seed)
 	}
 	for _, s := range stubs {
 		errs = append(errs, s.Kill())
 	}
-	for i, s := range stubs {
-		if i < len(r.processes) {
-			for _, t := range r.processes[i].threads[min(1, len(r.processes[i].threads)):] {
-				errs = append(errs, tracer.Reap(t.TID))
-			}
-		}
+	for _, s := range stubs {
+		errs = append(errs, s.ReapThreads(), tracer.Reap(s.PID))
+	}
+	for _, s := range stubs {
 		errs = append(errs, tracer.Reap(s.PID))
+	}
+	for _, pid := range r.departed {
+		errs = append(errs, tracer.Reap(pid))
 	}
 	return errors.Join(errs...)
 }

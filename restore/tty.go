@@ -10,12 +10,30 @@ import (
 // placeTTY binds a descriptor that was a terminal outside the tree to the
 // restorer's streams: a standard stream to the same stream, others to the
 // restorer's terminal, if it has one.
-func placeTTY(p *process, _ *snapshot.Description, fd snapshot.FD) {
-	stream := fd.Num
-	if stream > 2 {
-		stream, _ = p.broker.terminal()
+func placeTTY(p *process, d *snapshot.Description, fd snapshot.FD) {
+	terminal, _ := p.broker.terminal()
+	p.move(p.broker.stdio[p.run.stream(d.ID, fd.Num, terminal)], fd)
+}
+
+// giveTerminal puts the process group into the foreground of the restorer's
+// terminal that was in the foreground of the program's, if it is not the
+// restorer's own and if the terminal is ours to give.
+func (r *run) giveTerminal() error {
+	stream, ok := r.broker.terminal()
+	if !ok || !foreground(r.broker.stdio[stream]) {
+		return nil
 	}
-	p.move(p.broker.stdio[stream], fd)
+	for i := range r.m.Descriptions {
+		tty, ok := r.m.Descriptions[i].Detail.(*snapshot.TTY)
+		if !ok || tty.Foreground == 0 || tty.Foreground == r.m.Group {
+			continue
+		}
+		if err := unix.IoctlSetPointerInt(r.broker.stdio[stream], unix.TIOCSPGRP, r.pidOf(tty.Foreground)); err != nil {
+			return fmt.Errorf("give the terminal to process group %d: %w", tty.Foreground, err)
+		}
+		return nil
+	}
+	return nil
 }
 
 // terminal returns the first of the restorer's streams that is a terminal, else

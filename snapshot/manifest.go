@@ -28,13 +28,19 @@ type Manifest struct {
 	Tool    string    `json:"tool"`    // version of crtrace that wrote the image
 	Host    Host      `json:"host"`
 
-	Root         int           `json:"root"`         // pid of the root process of the tree
-	Processes    []Process     `json:"processes"`    // parents before children; the root first
-	Files        []File        `json:"files"`        // files on disk that mappings and descriptions refer to
-	Shared       []Shared      `json:"shared"`       // memory that lives outside any address space
-	Descriptions []Description `json:"descriptions"` // open file descriptions, each once
-	Stores       []Store       `json:"stores"`       // page stores: one for each address space and shared memory
-	XState       Blob          `json:"xstate"`       // extended states of all threads, end to end
+	Root int `json:"root"` // pid of the root process of the tree
+	// Session and Group are those of whoever started the tree: a process of the
+	// tree that is in them is in the restorer's after a restore. 0: nobody is.
+	Session int `json:"session,omitempty"`
+	Group   int `json:"group,omitempty"`
+
+	Processes    []Process     `json:"processes"`         // parents before children; the root first
+	Zombies      []Zombie      `json:"zombies,omitempty"` // children of processes that have ended and were not waited for
+	Files        []File        `json:"files"`             // files on disk that mappings and descriptions refer to
+	Shared       []Shared      `json:"shared"`            // memory that lives outside any address space
+	Descriptions []Description `json:"descriptions"`      // open file descriptions, each once
+	Stores       []Store       `json:"stores"`            // page stores: one for each address space and shared memory
+	XState       Blob          `json:"xstate"`            // extended states of all threads, end to end
 }
 
 // Host describes the machine and kernel that the image was taken on.

@@ -2,15 +2,18 @@ package snapshot
 
 // Process is one process of the tree.
 type Process struct {
-	PID     int    `json:"pid"`
-	PPID    int    `json:"ppid"` // 0 for the root: its parent was outside the tree
-	PGID    int    `json:"pgid"`
-	SID     int    `json:"sid"`
-	Stopped int    `json:"stopped,omitempty"` // signal that had stopped the process, 0 when it was running
-	Compat  bool   `json:"compat,omitempty"`  // a 32-bit program
-	Exe     int    `json:"exe"`               // Manifest.Files
-	Cwd     string `json:"cwd"`
-	CwdGone bool   `json:"cwd_gone,omitempty"` // the directory had been removed
+	PID  int `json:"pid"`
+	PPID int `json:"ppid"` // 0 for the root and for orphans: the parent is whoever stands for the tree
+	// ParentTID is the thread of the parent that PR_SET_PDEATHSIG and wait with
+	// __WNOTHREAD go by; 0: the leader.
+	ParentTID int    `json:"parent_tid,omitempty"`
+	PGID      int    `json:"pgid"`
+	SID       int    `json:"sid"`
+	Stopped   int    `json:"stopped,omitempty"` // signal that had stopped the process, 0 when it was running
+	Compat    bool   `json:"compat,omitempty"`  // a 32-bit program
+	Exe       int    `json:"exe"`               // Manifest.Files
+	Cwd       string `json:"cwd"`
+	CwdGone   bool   `json:"cwd_gone,omitempty"` // the directory had been removed
 
 	Attributes  Attributes   `json:"attributes"`
 	Credentials Credentials  `json:"credentials"`

@@ -51,8 +51,9 @@ func sampleManifest() *Manifest {
 			Name: "node", Kernel: "6.18.0", Arch: "amd64", PageSize: PageSize, BootID: "b", XCR0: 7, XState: []regs.XComponent{{Bit: 2, Offset: 576, Size: 256}},
 			Clocks: Clocks{1, 2, 3},
 		},
-		Root:      100,
+		Root: 100, Session: 7, Group: 90,
 		Processes: []Process{sampleRoot(), sampleChild()},
+		Zombies:   []Zombie{{PID: 105, PPID: 100, PGID: 100, SID: 7, Status: 0x300}},
 		Files: []File{
 			{ID: 0, Path: "/usr/bin/app", Mode: 0o100755, Dev: 0xfe00, Ino: 1 << 60, Size: 9, MTime: -1, SHA256: strings.Repeat("1e", 32)},
 			{ID: 1, Path: "/tmp/caf\xe9 <&>", Size: int64(len(sampleFile)), SHA256: sampleSHA256, Saved: true, Deleted: true},
@@ -98,7 +99,7 @@ func sampleRoot() Process {
 // sampleChild returns the second process of the sample.
 func sampleChild() Process {
 	return Process{
-		PID: 55, PPID: 100, PGID: 55, SID: 7, Stopped: 19, Exe: 1, Cwd: "/", CwdGone: true,
+		PID: 55, PPID: 100, ParentTID: 101, PGID: 55, SID: 7, Stopped: 19, Exe: 1, Cwd: "/", CwdGone: true,
 		MM: MM{Store: "mm-2"},
 		VMAs: []VMA{
 			{Start: 0x10000, End: 0x11000, Prot: "---", Kind: VMAFile, Object: 1, Offset: 0x3000},
@@ -114,7 +115,7 @@ func sampleDescriptions() []Description {
 		&Regular{File: 1, Offset: 7},
 		&Directory{Path: "/home", Offset: 1 << 62},
 		&Path{Path: "/etc/x", Mode: 0o100644},
-		&TTY{Path: "/dev/pts/3", Control: true},
+		&TTY{Path: "/dev/pts/3", Control: true, Foreground: 90},
 		&Device{Path: "/dev/null", Major: 1, Minor: 3},
 		&Outside{Link: "pipe:[1]", Stream: 2},
 		&Pipe{Ino: 9, Capacity: 65536, Content: []byte("in flight"), Packets: []int{3, 6}},

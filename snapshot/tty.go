@@ -15,6 +15,9 @@ type TTY struct {
 	Settings *Termios `json:"settings,omitempty"`
 	Rows     int      `json:"rows,omitempty"`
 	Columns  int      `json:"columns,omitempty"`
+	// Foreground is the process group in the foreground of the terminal, if the
+	// tree has a process in it.
+	Foreground int `json:"foreground,omitempty"`
 }
 
 // Termios are the settings of a terminal (struct termios of the kernel).
@@ -41,6 +44,9 @@ func (t *TTY) check(*validator) error {
 	}
 	if t.Rows < 0 || t.Rows >= most || t.Columns < 0 || t.Columns >= most {
 		return fmt.Errorf("a window of %d x %d", t.Rows, t.Columns)
+	}
+	if t.Foreground < 0 || t.Foreground > maxID {
+		return fmt.Errorf("process group %d", t.Foreground)
 	}
 	return checkPath(t.Path)
 }

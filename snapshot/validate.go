@@ -16,7 +16,7 @@ import (
 // it. docs/format.md has the list.
 func (m *Manifest) Validate() error {
 	v := validator{m: m, pids: map[int]*Process{}, tids: map[int]bool{}, stores: map[string]bool{}}
-	for _, step := range []func() error{v.head, v.storeList, v.files, v.shared, v.processes, v.descriptions, v.storeUse, v.strings} {
+	for _, step := range []func() error{v.head, v.storeList, v.files, v.shared, v.processes, v.zombies, v.descriptions, v.storeUse, v.strings} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -50,6 +50,9 @@ func (v *validator) head() error {
 	}
 	if err := regs.CheckXComponents(h.XState); err != nil {
 		return err
+	}
+	if m.Session < 0 || m.Session > maxID || m.Group < 0 || m.Group > maxID {
+		return fmt.Errorf("session %d, process group %d", m.Session, m.Group)
 	}
 	counts := []int{len(m.Processes), len(m.Files), len(m.Shared), len(m.Descriptions), len(m.Stores)}
 	for _, n := range counts {

@@ -60,6 +60,9 @@ func (v *validator) process(p *Process) error {
 	if err := checkSignal(p.Stopped, true); err != nil {
 		return err
 	}
+	if err := v.parentThread(p.PPID, p.ParentTID); err != nil {
+		return err
+	}
 	if err := index("file", p.Exe, len(v.m.Files)); err != nil {
 		return err
 	}

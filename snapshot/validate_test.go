@@ -106,6 +106,7 @@ var damagedDetails = []damage{
 	{"path", detail(&Path{Path: "x"}), "absolute"},
 	{"device", detail(&Device{Path: "x"}), "absolute"},
 	{"device number", detail(&Device{Path: "/x", Minor: -1}), "negative"},
+	{"foreground", detail(&TTY{Path: "/dev/pts/1", Foreground: -1}), "group -1"},
 	{"tty", detail(&TTY{Path: "pts/1"}), "absolute"},
 	{"outside", detail(&Outside{Stream: 3}), "standard stream"},
 	{"pipe overfull", detail(&Pipe{Capacity: 1, Content: []byte("xx")}), "in a pipe of 1"},
@@ -127,6 +128,13 @@ var damagedDetails = []damage{
 }
 
 var damagedProcess = []damage{
+	{"parent's thread", func(m *Manifest, _ *Process) { m.Processes[1].ParentTID = 55 }, "no thread 55"},
+	{"zombie twice", func(m *Manifest, _ *Process) { m.Zombies[0].PID = 101 }, "there twice"},
+	{"zombie's parent", func(m *Manifest, _ *Process) { m.Zombies[0].PPID = 0 }, "parent 0 is not in the tree"},
+	{"zombie's parent's thread", func(m *Manifest, _ *Process) { m.Zombies[0].ParentTID = 55 }, "no thread 55"},
+	{"zombie's group", func(m *Manifest, _ *Process) { m.Zombies[0].PGID = -1 }, "group -1"},
+	{"zombie's status", func(m *Manifest, _ *Process) { m.Zombies[0].Status = 0x7f }, "not possible"},
+	{"outside group", func(m *Manifest, _ *Process) { m.Group = -1 }, "group -1"},
 	{"parent later", func(m *Manifest, _ *Process) { m.Processes[1].PPID = 55 }, "does not come before"},
 	{"pid twice", func(m *Manifest, _ *Process) { m.Processes[1].PID, m.Processes[1].Threads[0].TID = 101, 101 }, "there twice"},
 	{"session", func(_ *Manifest, p *Process) { p.SID = -1 }, "session"},

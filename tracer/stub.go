@@ -30,7 +30,9 @@ type Stub struct {
 	Area uint64 // AreaLen bytes, readable, writable, executable
 	Mem  *Memory
 
-	leader *StubThread
+	leader  *StubThread
+	threads []int // ids of the others
+	parent  *Stub // nil: a child of the tracer
 }
 
 // StubThread is one thread of a stub.

@@ -16,6 +16,7 @@ type cloneArgs struct {
 	stack    uint64
 	stackLen uint64
 	setTID   int // 0: any
+	exit     unix.Signal
 }
 
 // clone makes a task. It is traced and stopped.
@@ -24,7 +25,7 @@ func (t *StubThread) clone(a cloneArgs) (int, error) {
 	if a.setTID != 0 {
 		return t.clone3(a)
 	}
-	id, err := t.Call(unix.SYS_CLONE, a.flags, a.stack+a.stackLen, 0, 0, 0)
+	id, err := t.Call(unix.SYS_CLONE, a.flags|uint64(a.exit), a.stack+a.stackLen, 0, 0, 0)
 	if err != nil {
 		return 0, fmt.Errorf("clone: %w", err)
 	}
@@ -36,7 +37,7 @@ func (t *StubThread) clone3(a cloneArgs) (int, error) {
 	const idAt, size = 88, 80 // CLONE_ARGS_SIZE_VER2, where the id is put; CLONE_ARGS_SIZE_VER1
 	data, _ := t.stub.Data()
 	var b [idAt + 4]byte // struct clone_args
-	for i, v := range map[int]uint64{0: a.flags, 5: a.stack, 6: a.stackLen, 8: data + idAt, 9: 1} {
+	for i, v := range map[int]uint64{0: a.flags, 4: uint64(a.exit), 5: a.stack, 6: a.stackLen, 8: data + idAt, 9: 1} {
 		binary.LittleEndian.PutUint64(b[8*i:], v)
 	}
 	binary.LittleEndian.PutUint32(b[idAt:], uint32(a.setTID))
@@ -50,15 +51,23 @@ func (t *StubThread) clone3(a cloneArgs) (int, error) {
 	return int(id), nil
 }
 
-// Fork makes a new process as a sibling of the stub: a child of the stub's
-// parent. id is the wanted process id, 0 for any; it takes CAP_CHECKPOINT_RESTORE.
-func (s *Stub) Fork(id int) (*Stub, error) {
-	pid, err := s.leader.clone(cloneArgs{flags: unix.CLONE_PARENT, setTID: id})
+// Fork makes a new process: a child of the thread, or of the thread's parent when
+// sibling is set. id is the wanted process id, 0 for any; it takes
+// CAP_CHECKPOINT_RESTORE. The child has the same area as the stub.
+func (t *StubThread) Fork(id int, sibling bool) (*Stub, error) {
+	a := cloneArgs{setTID: id, exit: unix.SIGCHLD}
+	if sibling { // the kernel takes the exit signal of the thread itself then
+		a.flags, a.exit = unix.CLONE_PARENT, 0
+	}
+	pid, err := t.clone(a)
 	if err != nil {
 		return nil, err
 	}
-	c := &Stub{PID: pid, Area: s.Area}
-	c.leader = &StubThread{TID: pid, stub: c, base: s.leader.base}
+	c := &Stub{PID: pid, Area: t.stub.Area, parent: t.stub}
+	if sibling {
+		c.parent = t.stub.parent
+	}
+	c.leader = &StubThread{TID: pid, stub: c, base: t.base}
 	if err := c.leader.await(stopTrap); err != nil {
 		return nil, err
 	}
@@ -68,7 +77,7 @@ func (s *Stub) Fork(id int) (*Stub, error) {
 	return c, nil
 }
 
-// Thread makes a new thread. id is as for Fork.
+// Thread makes a new thread of the process. id is as for Fork.
 func (s *Stub) Thread(id int) (*StubThread, error) {
 	const flags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
 		unix.CLONE_THREAD | unix.CLONE_SYSVSEM
@@ -76,6 +85,7 @@ func (s *Stub) Thread(id int) (*StubThread, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.threads = append(s.threads, tid)
 	t := &StubThread{TID: tid, stub: s, base: s.leader.base}
 	return t, t.await(stopTrap)
 }

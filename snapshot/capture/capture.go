@@ -1,9 +1,12 @@
 // Package capture turns a stopped process tree into an image.
 //
-// In a nutshell: Survey reads /proc and lists everything that could not be
-// restored, before anything is touched. Then the tree is frozen by the tracer,
-// the small state is taken, the pages are written, the tree is let go, and the
-// image is committed. One goroutine, locked to its thread, does all of it.
+// In a nutshell: a survey reads /proc of the whole tree and lists everything that
+// could not be restored, before anything is touched. Then the tracer freezes the
+// tree, process by process, until a look at it finds nobody new: that is the
+// cut. What processes can share (descriptions, memory, files) is collected once
+// for all of them; then each process gives its own state and pages. The tree is
+// let go, and the image is committed. One goroutine, locked to its thread, does
+// all of it.
 package capture
 
 import (
@@ -16,11 +19,15 @@ import (
 
 // Options say how a checkpoint is taken. The zero value needs only Dir.
 type Options struct {
-	Dir       string       // the image's directory; must not exist, its parent must
-	Kill      bool         // end the program with SIGKILL once the image is committed
-	SaveFiles bool         // keep the content of every file that is open for writing in the image
-	Tool      string       // version of crtrace, for the manifest
-	Log       *slog.Logger // nil: nothing is logged
+	Dir       string // the image's directory; must not exist, its parent must
+	Kill      bool   // end the program with SIGKILL once the image is committed
+	SaveFiles bool   // keep the content of every file that is open for writing in the image
+	// Reaper is the process whose children are orphans of the tree: a subreaper
+	// that stands for it, and that started it in its own session and process
+	// group. 0: the tree has none, and what was orphaned is not part of it.
+	Reaper int
+	Tool   string       // version of crtrace, for the manifest
+	Log    *slog.Logger // nil: nothing is logged
 	// Sleeps remembers, from one checkpoint of a program to the next, when its
 	// interrupted calls end. nil: a call that was interrupted by an earlier
 	// checkpoint counts its time-out from there.

@@ -25,7 +25,7 @@ func checkpoint(ctx context.Context, pid int, o Options) (*Result, error) {
 	defer guard(w.Part())()
 	c := newCollection(w, o)
 	removeLeftovers(filepath.Dir(w.Part()), c.log)
-	res := &Result{Dir: o.Dir, Processes: 1}
+	res := &Result{Dir: o.Dir}
 	err = tracer.Do(func() error { return c.run(ctx, pid, res) })
 	if err != nil {
 		return nil, errors.Join(explainRoom(err), w.Abort())
@@ -48,37 +48,24 @@ func explainRoom(err error) error {
 
 // run takes the checkpoint on the tracer's thread.
 func (c *collection) run(ctx context.Context, pid int, res *Result) error {
-	p, err := tracer.Freeze(pid, c.o.Sleeps)
-	if err != nil {
+	err := c.freeze(pid)
+	if err == nil {
+		c.m.Host.Clocks = readClocks(pid)
+		err = c.takeAll(ctx)
+	}
+	if err == nil && c.o.Kill {
+		err = c.commit(ctx, res)
+	}
+	if err == nil && c.o.Kill {
+		res.Pause = time.Since(c.targets[0].proc.Frozen)
+		return c.kill()
+	}
+	pause, errRelease := c.release()
+	if err := errors.Join(err, errRelease); err != nil {
 		return err
 	}
-	froze := p.Frozen
-	c.m.Host.Clocks = readClocks(pid)
-	if err := c.takeProcess(ctx, p); err != nil {
-		return errors.Join(err, p.Release())
-	}
-	if len(c.problems) > 0 { // something new since the survey
-		return errors.Join(&UnsupportedError{c.problems}, p.Release())
-	}
-	res.Threads = len(p.Tasks)
-	if !c.o.Kill {
-		err := p.Release()
-		res.Pause = time.Since(froze)
-		if err != nil {
-			return fmt.Errorf("let process %d go: %w", pid, err)
-		}
-	}
-	if err := c.commit(ctx, res); err != nil {
-		if c.o.Kill {
-			err = errors.Join(err, p.Release())
-		}
-		return err
-	}
-	if c.o.Kill {
-		res.Pause = time.Since(froze)
-		return p.Kill()
-	}
-	return nil
+	res.Pause = pause
+	return c.commit(ctx, res)
 }
 
 // commit saves what does not depend on the program any more and makes the image
@@ -94,22 +81,55 @@ func (c *collection) commit(ctx context.Context, res *Result) error {
 	if err != nil {
 		return err
 	}
-	res.Bytes = size
+	res.Bytes, res.Processes = size, len(c.targets)
+	for _, t := range c.targets {
+		res.Threads += len(t.out.Threads)
+	}
 	return nil
 }
 
-// takeProcess collects one stopped process.
-func (c *collection) takeProcess(ctx context.Context, p *tracer.Process) error {
-	remote, err := p.Remote()
-	if err != nil {
+// takeAll collects the stopped tree.
+func (c *collection) takeAll(ctx context.Context) (err error) {
+	c.allLocks = readLocks()
+	defer func() {
+		for _, t := range c.targets {
+			if t.remote != nil {
+				err = errors.Join(err, t.remote.Close())
+			}
+		}
+	}()
+	for _, t := range c.targets {
+		if t.remote, err = t.proc.Remote(); err != nil {
+			return err
+		}
+	}
+	if err := c.takeProcesses(ctx); err != nil {
 		return err
 	}
-	t := &target{collection: c, pid: p.PID, proc: p, remote: remote}
-	proc, err := t.take(ctx)
-	if err := errors.Join(err, remote.Close()); err != nil {
-		return err
+	if len(c.problems) > 0 { // something new since the survey
+		return &UnsupportedError{c.problems}
 	}
-	c.m.Root = proc.PID
-	c.m.Processes = append(c.m.Processes, *proc)
 	return nil
+}
+
+// takeProcesses collects what the processes share, then each of them.
+func (c *collection) takeProcesses(ctx context.Context) error {
+	for _, t := range c.targets {
+		if err := t.surveyTarget(); err != nil {
+			return err
+		}
+	}
+	if err := c.takeDescriptors(); err != nil {
+		return err
+	}
+	for _, t := range c.targets {
+		if err := t.take(ctx); err != nil {
+			return err
+		}
+		if len(c.problems) > 0 {
+			return nil
+		}
+		c.m.Processes = append(c.m.Processes, *t.out)
+	}
+	return c.takeShared(ctx)
 }

@@ -22,9 +22,16 @@ type collection struct {
 	w   *snapshot.Writer // nil during a survey
 	m   *snapshot.Manifest
 
-	files  map[fileKey]int // into m.Files
-	shared map[fileKey]int // into m.Shared
-	saves  []int           // m.Files whose content goes into the image after the freeze
+	targets []*target // the processes of the tree, parents before children
+
+	views []*view          // descriptors of all processes, while they are looked at
+	byID  []*view          // one descriptor of each description
+	pipes map[fileKey]bool // pipes whose content has been taken
+
+	files    map[fileKey]int               // into m.Files
+	shared   map[fileKey]int               // into m.Shared
+	saves    []int                         // m.Files whose content goes into the image after the freeze
+	allLocks func() ([]procfs.Lock, error) // what readLocks has begun
 
 	problems []Problem
 	warnings []string
@@ -40,35 +47,13 @@ func newCollection(w *snapshot.Writer, o Options) *collection {
 	}
 	return &collection{
 		o: o, log: log, w: w,
-		m:      &snapshot.Manifest{Tool: o.Tool, Created: time.Now().UTC().Truncate(time.Millisecond), Host: readHost()},
-		files:  map[fileKey]int{},
-		shared: map[fileKey]int{},
+		m:     &snapshot.Manifest{Tool: o.Tool, Created: time.Now().UTC().Truncate(time.Millisecond), Host: readHost()},
+		pipes: map[fileKey]bool{}, files: map[fileKey]int{}, shared: map[fileKey]int{},
 	}
 }
 
 // surveying tells whether only problems are wanted.
 func (c *collection) surveying() bool { return c.w == nil }
-
-// target is a process that is being collected.
-type target struct {
-	*collection
-	pid    int
-	proc   *tracer.Process // nil during a survey
-	remote *tracer.Remote  // nil during a survey
-	out    *snapshot.Process
-
-	views []*view          // all descriptors, while they are looked at
-	byID  []*view          // one descriptor of each description
-	idOf  map[int]int      // description of each descriptor
-	pipes map[fileKey]bool // pipes whose content has been taken
-
-	allLocks func() ([]procfs.Lock, error) // what readLocks has begun
-}
-
-// refuse notes that something can't be restored.
-func (t *target) refuse(object, why, hint string) {
-	t.problems = append(t.problems, Problem{PID: t.pid, Object: object, Why: why, Hint: hint})
-}
 
 // warn notes that something will not be exactly as it was.
 func (c *collection) warn(format string, args ...any) {

@@ -10,14 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// view is one descriptor of the program, seen through a duplicate of it.
+// view is one descriptor of a process, seen through a duplicate of it.
 type view struct {
+	t    *target
 	num  int
+	id   int    // of its description
 	link string // as in /proc/PID/fd
 	info procfs.FDInfo
 	st   unix.Stat_t
 	// fd shares the description with the program: nothing may change its offset
-	// or flags. An os.File would: its Fd method clears O_NONBLOCK.
+	// or flags. An os.File would: its Fd method clears O_NONBLOCK. -1: another
+	// view of the same description has one.
 	fd int
 }
 
@@ -61,29 +64,31 @@ func isAnon(name string) func(*view) bool {
 // object names a descriptor in messages.
 func (v *view) object() string { return fmt.Sprintf("descriptor %d (%s)", v.num, v.link) }
 
-// takeDescriptors collects the descriptor table and all descriptions.
-func (t *target) takeDescriptors() error {
+// takeDescriptors collects the descriptor tables of all processes, and all
+// descriptions, each once.
+func (c *collection) takeDescriptors() error {
 	defer func() {
-		for _, v := range t.views {
+		for _, v := range c.byID {
 			unix.Close(v.fd)
 		}
-		t.views = nil
 	}()
-	if err := t.openViews(); err != nil {
+	for _, t := range c.targets {
+		if err := t.listDescriptors(); err != nil {
+			return fmt.Errorf("process %d: %w", t.pid, err)
+		}
+	}
+	if err := c.groupViews(); err != nil {
 		return err
 	}
-	if err := t.groupViews(); err != nil {
-		return err
-	}
-	for id, v := range t.byID {
-		d, err := t.takeDescription(id, v)
+	for id, v := range c.byID {
+		d, err := v.t.takeDescription(id, v)
 		if err != nil {
-			return fmt.Errorf("%s: %w", v.object(), err)
+			return fmt.Errorf("process %d: %s: %w", v.t.pid, v.object(), err)
 		}
 		if d.Detail == nil {
 			continue // refused
 		}
-		t.m.Descriptions = append(t.m.Descriptions, d)
+		c.m.Descriptions = append(c.m.Descriptions, d)
 	}
 	return nil
 }
@@ -107,20 +112,18 @@ func (t *target) takeDescription(id int, v *view) (snapshot.Description, error) 
 	return d, nil
 }
 
-// openViews duplicates all descriptors of the program.
-func (t *target) openViews() error {
+// listDescriptors looks at all descriptors of a process.
+func (t *target) listDescriptors() error {
 	fds, err := procfs.FDs(t.pid)
 	if err != nil {
+		if t.surveying() && procfs.Gone(err) && len(t.targets) > 1 {
+			return nil // it has ended
+		}
 		return err
 	}
-	pidfd, err := unix.PidfdOpen(t.pid, 0)
-	if err != nil {
-		return fmt.Errorf("pidfd_open: %w", err)
-	}
-	defer unix.Close(pidfd)
 	for _, fd := range fds {
-		v, err := t.openView(pidfd, fd)
-		if t.surveying() && (errors.Is(err, unix.EBADF) || procfs.Gone(err)) {
+		v, err := t.look(fd)
+		if t.surveying() && procfs.Gone(err) {
 			continue // the program runs and has closed it
 		}
 		if err != nil {
@@ -131,27 +134,32 @@ func (t *target) openViews() error {
 	return nil
 }
 
-func (t *target) openView(pidfd int, fd procfs.FD) (*view, error) {
-	v := &view{num: fd.Num, link: fd.Link}
+// look describes a descriptor without duplicating it.
+func (t *target) look(fd procfs.FD) (*view, error) {
+	v := &view{t: t, num: fd.Num, link: fd.Link, fd: -1}
 	var err error
 	if v.info, err = procfs.ReadFDInfo(t.pid, fd.Num); err != nil {
 		return nil, err
 	}
-	dup, err := unix.PidfdGetfd(pidfd, fd.Num, 0)
+	return v, unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.pid, fd.Num), &v.st)
+}
+
+// duplicate gives the view a descriptor of ours for its description.
+func (v *view) duplicate() error {
+	pidfd, err := unix.PidfdOpen(v.t.pid, 0)
 	if err != nil {
-		return nil, fmt.Errorf("pidfd_getfd: %w", err)
+		return fmt.Errorf("pidfd_open: %w", err)
 	}
-	v.fd = dup
-	if err := unix.Fstat(dup, &v.st); err != nil {
-		unix.Close(dup)
-		return nil, fmt.Errorf("fstat: %w", err)
+	defer unix.Close(pidfd)
+	if v.fd, err = unix.PidfdGetfd(pidfd, v.num, 0); err != nil {
+		return fmt.Errorf("pidfd_getfd: %w", err)
 	}
-	return v, nil
+	return nil
 }
 
 // groupViews finds out which descriptors share a description and fills the
-// descriptor table.
-func (t *target) groupViews() error {
+// descriptor tables.
+func (c *collection) groupViews() error {
 	type key struct {
 		dev, ino uint64
 		flags    uint64
@@ -159,39 +167,49 @@ func (t *target) groupViews() error {
 		link     string
 	}
 	byKey := map[key][]int{} // ids of descriptions that look alike
-	t.byID, t.idOf = nil, map[int]int{}
-	for _, v := range t.views {
+	for _, v := range c.views {
 		k := key{v.st.Dev, v.st.Ino, v.info.Flags &^ unix.O_CLOEXEC, v.info.Pos, v.link}
-		id := -1
-		for _, other := range byKey[k] {
-			same, err := sameDescription(t.pid, v.num, t.byID[other].num)
-			if err != nil {
-				return fmt.Errorf("kcmp: %w", err)
-			}
-			if same {
-				id = other
-				break
+		id, err := c.sameView(v, byKey[k])
+		if err == nil && id < 0 {
+			if err = v.duplicate(); err == nil {
+				id = len(c.byID)
+				c.byID = append(c.byID, v)
+				byKey[k] = append(byKey[k], id)
 			}
 		}
-		if id < 0 {
-			id = len(t.byID)
-			t.byID = append(t.byID, v)
-			byKey[k] = append(byKey[k], id)
+		if c.surveying() && (errors.Is(err, unix.EBADF) || errors.Is(err, unix.ESRCH)) {
+			continue // the program runs and has closed it, or has ended
 		}
-		t.idOf[v.num] = id
-		if t.out != nil {
-			t.out.FDs = append(t.out.FDs, snapshot.FD{
-				Num: v.num, Description: id, CloseOnExec: v.info.Flags&unix.O_CLOEXEC != 0,
-			})
+		if err != nil {
+			return fmt.Errorf("process %d: %s: %w", v.t.pid, v.object(), err)
 		}
+		v.id, v.t.idOf[v.num] = id, id
+		v.t.out.FDs = append(v.t.out.FDs, snapshot.FD{
+			Num: v.num, Description: id, CloseOnExec: v.info.Flags&unix.O_CLOEXEC != 0,
+		})
 	}
 	return nil
 }
 
-// sameDescription tells whether two descriptors of a process share a description.
-func sameDescription(pid, a, b int) (bool, error) {
+// sameView returns which of some descriptions a descriptor leads to, -1 for none.
+func (c *collection) sameView(v *view, among []int) (int, error) {
+	for _, id := range among {
+		o := c.byID[id]
+		same, err := sameDescription(v.t.pid, v.num, o.t.pid, o.num)
+		if err != nil {
+			return -1, fmt.Errorf("kcmp: %w", err)
+		}
+		if same {
+			return id, nil
+		}
+	}
+	return -1, nil
+}
+
+// sameDescription tells whether descriptors of two processes share a description.
+func sameDescription(pidA, a, pidB, b int) (bool, error) {
 	const kcmpFile = 0
-	r, _, errno := unix.RawSyscall6(unix.SYS_KCMP, uintptr(pid), uintptr(pid), kcmpFile, uintptr(a), uintptr(b), 0)
+	r, _, errno := unix.RawSyscall6(unix.SYS_KCMP, uintptr(pidA), uintptr(pidB), kcmpFile, uintptr(a), uintptr(b), 0)
 	if errno != 0 {
 		return false, errno
 	}

@@ -33,11 +33,11 @@ func takeEpoll(t *target, v *view) (snapshot.Detail, error) {
 }
 
 // epollTarget returns the description that an entry watches, -1 when none of the
-// program's descriptors leads there. nth counts the entries of the same number.
+// tree's descriptors leads there. nth counts the entries of the same number.
 func (t *target) epollTarget(v *view, e procfs.EpollEntry, nth int) (int, error) {
-	try := func(num int) (bool, error) { return sameEpollTarget(t.pid, num, v.num, e.FD, nth) }
+	try := func(pid, num int) (bool, error) { return sameEpollTarget(pid, num, t.pid, v.num, e.FD, nth) }
 	if id, ok := t.idOf[e.FD]; ok {
-		same, err := try(e.FD)
+		same, err := try(t.pid, e.FD)
 		if err != nil && !t.surveying() {
 			return -1, fmt.Errorf("kcmp: %w", err)
 		}
@@ -49,7 +49,7 @@ func (t *target) epollTarget(v *view, e procfs.EpollEntry, nth int) (int, error)
 		if e.Ino != 0 && o.st.Ino != e.Ino {
 			continue
 		}
-		if same, err := try(o.num); err == nil && same {
+		if same, err := try(o.t.pid, o.num); err == nil && same {
 			return id, nil
 		}
 	}

@@ -79,7 +79,7 @@ func (t *target) knownPlaces() []string {
 			}
 		}
 	}
-	for _, v := range t.views {
+	for _, v := range t.byID {
 		if path, ok := v.named(); ok {
 			add(path)
 		}

@@ -5,10 +5,29 @@ import "github.com/crtrace/crtrace/snapshot"
 // takeOutside collects a standard stream that leads out of the tree; anything
 // else that does is refused.
 func takeOutside(t *target, v *view, what string) (snapshot.Detail, error) {
-	if v.num > 2 {
+	stream := t.streamOf(v)
+	if stream < 0 {
 		t.refuse(v.object(), what+" is held by a process outside the checkpoint",
 			"start both under one 'crtrace launch', or close it before the checkpoint")
 		return nil, nil
 	}
-	return &snapshot.Outside{Link: v.link, Stream: v.num}, nil
+	return &snapshot.Outside{Link: v.link, Stream: stream}, nil
+}
+
+// streamOf tells which standard stream a description is: of the root, else of any
+// process, such as the end of a pipeline. -1: it is none.
+func (c *collection) streamOf(v *view) int {
+	stream := -1
+	for _, o := range c.views {
+		if o.id != v.id || o.num > 2 {
+			continue
+		}
+		if o.t == c.targets[0] {
+			return o.num
+		}
+		if stream < 0 {
+			stream = o.num
+		}
+	}
+	return stream
 }

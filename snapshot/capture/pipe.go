@@ -39,19 +39,16 @@ func takePipe(t *target, v *view) (snapshot.Detail, error) {
 	if t.pipes[key] || inside == nil {
 		return p, nil
 	}
-	if t.pipes == nil {
-		t.pipes = map[fileKey]bool{}
-	}
 	t.pipes[key] = true
 	p.Content, p.Packets, err = peekPipe(inside.fd, size)
 	return p, err
 }
 
-// pipeEnds returns a reading end that the program has, nil when it has none, and
+// pipeEnds returns a reading end that the tree has, nil when it has none, and
 // whether an end is held by somebody outside.
 func (t *target) pipeEnds(v *view) (reader *view, outside bool, err error) {
 	var writer *view
-	for _, o := range t.views {
+	for _, o := range t.byID {
 		if o.st.Dev != v.st.Dev || o.st.Ino != v.st.Ino || !isPipe(o) || isPath(o) {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/crtrace/crtrace/parasite"
 	"github.com/crtrace/crtrace/tracer"
@@ -107,9 +108,9 @@ var injectedCalls = []parasite.Record{
 
 const scratchPage = 4096
 
-// tryInjectedCalls makes the calls in a process of ours that has our filters. An
-// error means that they would have ended a program.
-func tryInjectedCalls() error {
+// tryInjectedCalls makes the calls in a process of ours that has our filters, once.
+// An error means that they would have ended a program.
+var tryInjectedCalls = sync.OnceValue(func() error {
 	return tracer.Do(func() error {
 		s, err := tracer.Spawn("/proc/self/exe", nil, nil)
 		if err != nil {
@@ -118,4 +119,4 @@ func tryInjectedCalls() error {
 		_, err = s.Leader().Batch(injectedCalls, 0)
 		return errors.Join(err, s.Kill(), tracer.Reap(s.PID))
 	})
-}
+})

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,59 +49,58 @@ func (c *collection) addShared(key fileKey, s snapshot.Shared) int {
 	return s.ID
 }
 
-// takeShared stores the content of all shared memory that the process leads to.
-func (t *target) takeShared(ctx context.Context, maps []procfs.Mapping, pagemap *procfs.Pagemap) error {
-	for key, id := range t.shared {
-		s := &t.m.Shared[id]
-		pages, err := t.newPages(pagemap, s.Store)
-		if err != nil {
-			return err
-		}
-		f, err := t.openShared(s, key)
-		if err != nil {
+// takeShared stores the content of all shared memory that the tree leads to.
+func (c *collection) takeShared(ctx context.Context) error {
+	for key, id := range c.shared {
+		s := &c.m.Shared[id]
+		if err := c.takeObject(ctx, s, key); err != nil {
 			return fmt.Errorf("shared memory %q: %w", s.Name, err)
 		}
-		if f != nil {
-			err = errors.Join(t.sharedFromFile(ctx, s, f, pages), f.Close())
-		} else {
-			err = t.sharedFromMaps(ctx, s, key, maps, pages)
-		}
-		if err != nil {
-			return fmt.Errorf("shared memory %q: %w", s.Name, err)
-		}
-		store, err := pages.store.Close()
-		if err != nil {
-			return err
-		}
-		t.m.Stores = append(t.m.Stores, store)
 	}
-	slices.SortFunc(t.m.Stores, func(a, b snapshot.Store) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.m.Stores, func(a, b snapshot.Store) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
-// openShared opens shared memory for reading by a descriptor of the program or
-// by its name; nil when nothing but a mapping is left.
-func (t *target) openShared(s *snapshot.Shared, key fileKey) (*os.File, error) {
+// takeObject stores the content of one shared memory.
+func (c *collection) takeObject(ctx context.Context, s *snapshot.Shared, key fileKey) error {
+	store, err := c.w.Store(s.Store)
+	if err != nil {
+		return err
+	}
+	f, err := c.openShared(s, key)
+	if err != nil {
+		return err
+	}
+	if f != nil {
+		err = errors.Join(sharedFromFile(ctx, s, f, store), f.Close())
+	} else {
+		err = c.sharedFromMaps(ctx, s, key, store)
+	}
+	if err != nil {
+		return err
+	}
+	done, err := store.Close()
+	c.m.Stores = append(c.m.Stores, done)
+	return err
+}
+
+// openShared opens shared memory for reading by a descriptor of the tree or by
+// its name; nil when nothing but mappings are left.
+func (c *collection) openShared(s *snapshot.Shared, key fileKey) (*os.File, error) {
 	if s.Kind == sharedNamed {
 		return os.Open(s.Path)
 	}
-	fds, err := procfs.FDs(t.pid)
-	if err != nil {
-		return nil, err
-	}
-	for _, fd := range fds {
-		path := fmt.Sprintf("/proc/%d/fd/%d", t.pid, fd.Num)
-		var st unix.Stat_t
-		if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || (fileKey{st.Dev, st.Ino}) != key {
-			continue
+	for _, v := range c.byID {
+		if v.st.Mode&unix.S_IFMT == unix.S_IFREG && (fileKey{v.st.Dev, v.st.Ino}) == key {
+			return os.Open(fmt.Sprintf("/proc/%d/fd/%d", v.t.pid, v.num))
 		}
-		return os.Open(path)
 	}
 	return nil, nil
 }
 
 // sharedFromFile stores the data of a sparse file.
-func (t *target) sharedFromFile(ctx context.Context, s *snapshot.Shared, f *os.File, p *pages) error {
+func sharedFromFile(ctx context.Context, s *snapshot.Shared, f *os.File, store *snapshot.StoreWriter) error {
+	buf := make([]byte, copyLen)
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return err
@@ -130,7 +130,7 @@ func (t *target) sharedFromFile(ctx context.Context, s *snapshot.Shared, f *os.F
 			return err
 		}
 		data = max(data/page*page, at)
-		if err := p.copyFile(ctx, f, data, hole); err != nil {
+		if err := copyFile(ctx, store, buf, f, data, hole); err != nil {
 			return err
 		}
 		at = (hole + page - 1) / page * page
@@ -139,14 +139,13 @@ func (t *target) sharedFromFile(ctx context.Context, s *snapshot.Shared, f *os.F
 }
 
 // copyFile stores a part of a file; the last page is filled up with zeros.
-func (p *pages) copyFile(ctx context.Context, f *os.File, at, end int64) error {
+func copyFile(ctx context.Context, store *snapshot.StoreWriter, buf []byte, f *os.File, at, end int64) error {
 	const page = snapshot.PageSize
 	for at < end {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		buf := p.buf[:min(end-at, int64(len(p.buf)))]
-		n, err := f.ReadAt(buf, at)
+		n, err := f.ReadAt(buf[:min(end-at, int64(len(buf)))], at)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
@@ -154,8 +153,8 @@ func (p *pages) copyFile(ctx context.Context, f *os.File, at, end int64) error {
 			return nil // the file was cut off meanwhile
 		}
 		whole := (n + page - 1) / page * page
-		clear(p.buf[n:whole])
-		if err := p.store.Write(uint64(at), p.buf[:whole]); err != nil {
+		clear(buf[n:whole])
+		if err := store.Write(uint64(at), buf[:whole]); err != nil {
 			return err
 		}
 		at += int64(whole)
@@ -163,24 +162,23 @@ func (p *pages) copyFile(ctx context.Context, f *os.File, at, end int64) error {
 	return nil
 }
 
-// sharedFromMaps stores shared memory that only mappings lead to. What was never
-// touched must not be read, for that would allocate it.
-func (t *target) sharedFromMaps(ctx context.Context, s *snapshot.Shared, key fileKey, maps []procfs.Mapping, p *pages) error {
-	var views []procfs.Mapping
-	for _, m := range maps {
-		if (fileKey{m.Dev, m.Ino}) == key && m.Shared {
-			views = append(views, m)
+// sharedFromMaps stores shared memory that only mappings lead to, each part of it
+// through the first that shows it. What was never touched must not be read, for
+// that would allocate it.
+func (c *collection) sharedFromMaps(ctx context.Context, s *snapshot.Shared, key fileKey, store *snapshot.StoreWriter) error {
+	type window struct {
+		t *target
+		procfs.Mapping
+	}
+	var views []window
+	for _, t := range c.targets {
+		for _, m := range t.maps {
+			if (fileKey{m.Dev, m.Ino}) == key && m.Shared {
+				views = append(views, window{t, m})
+			}
 		}
 	}
-	slices.SortFunc(views, func(a, b procfs.Mapping) int {
-		switch {
-		case a.Offset < b.Offset:
-			return -1
-		case a.Offset > b.Offset:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(views, func(a, b window) int { return cmp.Compare(a.Offset, b.Offset) })
 	done := uint64(0)
 	for _, m := range views {
 		from := max(m.Offset, done)
@@ -190,10 +188,11 @@ func (t *target) sharedFromMaps(ctx context.Context, s *snapshot.Shared, key fil
 			continue
 		}
 		base := m.Start - m.Offset
-		resident, err := t.resident(base+from, base+to)
+		resident, err := m.t.resident(base+from, base+to)
 		if err != nil {
 			return err
 		}
+		p := pages{t: m.t, store: store, buf: make([]byte, copyLen)}
 		for _, r := range resident {
 			if err := p.copy(ctx, r.Start, r.End, base); err != nil {
 				return err

@@ -6,46 +6,79 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/crtrace/crtrace/tracer"
 	"github.com/crtrace/crtrace/tracer/procfs"
 	"golang.org/x/sys/unix"
 )
 
-// survey looks at a running process and returns why it can't be checkpointed:
+// survey looks at a running tree and returns why it can't be checkpointed:
 // *tracer.PermissionError, tracer.ErrTaskGone, or *UnsupportedError with
 // everything that stands in the way. It touches nothing.
 func survey(pid int, o Options) error {
-	stat, err := procfs.ReadStat(pid)
-	if procfs.Gone(err) {
-		return fmt.Errorf("process %d: %w", pid, tracer.ErrTaskGone)
-	}
+	c := newCollection(nil, o)
+	alive, zombies, err := c.list(pid)
 	if err != nil {
 		return err
 	}
-	if stat.State == 'Z' || stat.State == 'X' {
-		return fmt.Errorf("process %d is a zombie: %w", pid, tracer.ErrTaskGone)
+	c.noteZombies(zombies)
+	for _, m := range alive {
+		if err := c.surveyProcess(m.PID); err != nil {
+			if errors.Is(err, tracer.ErrTaskGone) && m.PID != pid {
+				continue // it has ended
+			}
+			return err
+		}
 	}
+	if err := c.takeDescriptors(); err != nil {
+		return explainSurvey(pid, err)
+	}
+	if len(c.problems) > 0 {
+		return &UnsupportedError{c.problems}
+	}
+	return nil
+}
+
+// surveyProcess looks at one process of the tree.
+func (c *collection) surveyProcess(pid int) error {
 	if err := tracer.Permission(pid); err != nil {
 		return err
 	}
-	t := &target{collection: newCollection(nil, o), pid: pid}
-	for _, step := range []func() error{
-		t.surveyTasks, t.surveyNamespaces, t.surveyPartners, t.surveyVMAs, t.takeDescriptors,
-	} {
-		if err := step(); err != nil {
-			if procfs.Gone(err) {
-				return fmt.Errorf("process %d: %w", pid, tracer.ErrTaskGone)
-			}
-			if errors.Is(err, unix.EPERM) {
-				return &tracer.PermissionError{PID: pid, Why: err.Error(),
-					Hint: "start the program with 'crtrace launch'"}
-			}
-			return fmt.Errorf("process %d: %w", pid, err)
-		}
+	t := c.newTarget(pid)
+	var err error
+	if t.stat, err = procfs.ReadStat(pid); err == nil {
+		err = t.surveyTarget()
 	}
-	if len(t.problems) > 0 {
-		return &UnsupportedError{t.problems}
+	if err == nil {
+		err = t.surveyVMAs()
+	}
+	if err == nil {
+		return nil
+	}
+	c.targets = c.targets[:len(c.targets)-1]
+	c.problems = slices.DeleteFunc(c.problems, func(p Problem) bool { return p.PID == pid })
+	return explainSurvey(pid, err)
+}
+
+// explainSurvey tells why a process could not be looked at.
+func explainSurvey(pid int, err error) error {
+	if procfs.Gone(err) {
+		return fmt.Errorf("process %d: %w", pid, tracer.ErrTaskGone)
+	}
+	if errors.Is(err, unix.EPERM) {
+		return &tracer.PermissionError{PID: pid, Why: err.Error(), Hint: "start the program with 'crtrace launch'"}
+	}
+	return fmt.Errorf("process %d: %w", pid, err)
+}
+
+// surveyTarget checks everything about a process that takes no look at its
+// memory and descriptors.
+func (t *target) surveyTarget() error {
+	for _, step := range []func() error{t.surveyTasks, t.surveyNamespaces, t.surveyPartners} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -103,22 +136,23 @@ func (t *target) surveyNamespaces() error {
 	return nil
 }
 
-// surveyPartners refuses processes that share what a restore can't share again.
+// surveyPartners refuses processes that share with their parent what a restore
+// can't share again. A child of vfork does so until it executes a program.
 func (t *target) surveyPartners() error {
-	children, err := procfs.Children(t.pid)
-	if err != nil {
-		return err
-	}
-	for _, c := range children {
-		t.refuse(fmt.Sprintf("child process %d", c), "process trees are not supported yet", "checkpoint it when it has no children")
-	}
-	stat, err := procfs.ReadStat(t.pid)
-	if err != nil {
-		return err
+	if t.stat.PPID == 0 {
+		return nil
 	}
 	for kind, what := range map[int]string{1: "its address space", 2: "its descriptors"} { // KCMP_VM, KCMP_FILES
-		if same, err := sameResource(t.pid, stat.PPID, kind); err == nil && same {
-			t.refuse(fmt.Sprintf("parent process %d", stat.PPID), "the process shares "+what+" with it", "")
+		const patience, step = time.Second, 2 * time.Millisecond
+		for end := time.Now().Add(patience); ; time.Sleep(step) {
+			same, err := sameResource(t.pid, t.stat.PPID, kind)
+			if err != nil || !same {
+				break
+			}
+			if !t.surveying() || time.Now().After(end) {
+				t.refuse(fmt.Sprintf("parent process %d", t.stat.PPID), "the process shares "+what+" with it", "")
+				break
+			}
 		}
 	}
 	return nil

@@ -7,34 +7,51 @@ import (
 	"time"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
 	"github.com/crtrace/crtrace/tracer/procfs"
 	"golang.org/x/sys/unix"
 )
 
-// take collects the whole process. It is stopped.
-func (t *target) take(ctx context.Context) (*snapshot.Process, error) {
-	t.out = &snapshot.Process{PID: t.pid, Stopped: int(t.proc.Stopped)}
-	t.allLocks = readLocks()
+// target is a process that is being collected.
+type target struct {
+	*collection
+	pid    int
+	stat   procfs.Stat
+	proc   *tracer.Process // nil during a survey
+	remote *tracer.Remote  // nil during a survey
+	out    *snapshot.Process
+	idOf   map[int]int      // description of each descriptor
+	maps   []procfs.Mapping // the address space, once it was taken
+}
+
+// refuse notes that something can't be restored.
+func (t *target) refuse(object, why, hint string) {
+	t.problems = append(t.problems, Problem{PID: t.pid, Object: object, Why: why, Hint: hint})
+}
+
+// take collects what is the process's own. It is stopped, and its descriptors
+// have been collected.
+func (t *target) take(ctx context.Context) error {
 	steps := []struct {
 		name string
 		do   func() error
 	}{
 		{"identity", t.takeIdentity}, {"attributes", t.takeAttributes}, {"limits", t.takeLimits}, {"mm", t.takeMM},
 		{"actions", t.takeActions}, {"pending signals", t.takePending}, {"interval timers", t.takeITimers},
-		{"timers", t.takeTimers}, {"threads", t.takeThreads}, {"descriptors", t.takeDescriptors},
+		{"timers", t.takeTimers}, {"threads", t.takeThreads},
 		{"memory", func() error { return t.takeVMAs(ctx) }}, {"locks", t.takeLocks},
 	}
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		began := time.Now()
 		if err := step.do(); err != nil {
-			return nil, fmt.Errorf("process %d: %s: %w", t.pid, step.name, err)
+			return fmt.Errorf("process %d: %s: %w", t.pid, step.name, err)
 		}
 		t.log.Debug("taken", "pid", t.pid, "what", step.name, "took", time.Since(began))
 	}
-	return t.out, nil
+	return nil
 }
 
 // call makes a system call in the process's leader.
@@ -54,17 +71,12 @@ func (t *target) fetch32() (uint32, error) {
 	return binary.LittleEndian.Uint32(b), err
 }
 
-// takeIdentity collects ids, names and directories.
+// takeIdentity collects the owner, names and directories.
 func (t *target) takeIdentity() error {
-	stat, err := procfs.ReadStat(t.pid)
-	if err != nil {
-		return err
-	}
 	status, err := procfs.ReadStatus(t.pid)
 	if err != nil {
 		return err
 	}
-	t.out.PGID, t.out.SID = stat.PGID, stat.SID
 	t.out.Credentials = snapshot.Credentials{UIDs: status.UIDs, GIDs: status.GIDs, Groups: status.Groups}
 	t.out.Attributes.Umask = snapshot.Hex(status.Umask)
 	t.out.Attributes.NoNewPrivs = status.NoNewPrivs != 0

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/crtrace/crtrace/snapshot"
-	"github.com/crtrace/crtrace/tracer/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,11 +31,7 @@ func takeTTY(t *target, v *view) (snapshot.Detail, error) {
 	if size, err := unix.IoctlGetWinsize(v.fd, unix.TIOCGWINSZ); err == nil { // not every terminal has one
 		tty.Rows, tty.Columns = int(size.Row), int(size.Col)
 	}
-	stat, err := procfs.ReadStat(t.pid)
-	if err != nil {
-		return nil, err
-	}
-	if stat.TPGID != stat.PGID || stat.TTY != ttyNumber(v.st.Rdev) && !tty.Control {
+	if tty.Foreground = t.foreground(v, tty.Control); tty.Foreground == 0 {
 		return tty, nil
 	}
 	s, err := unix.IoctlGetTermios(v.fd, unix.TCGETS)
@@ -48,6 +43,22 @@ func takeTTY(t *target, v *view) (snapshot.Detail, error) {
 		Line: int(s.Line), Chars: bytes.Clone(s.Cc[:]),
 	}
 	return tty, nil
+}
+
+// foreground returns the process group in the foreground of a terminal, if a
+// process of the tree is in it, else 0. The terminal is the controlling one of
+// the process where it was opened as /dev/tty.
+func (t *target) foreground(v *view, control bool) int {
+	number := ttyNumber(v.st.Rdev)
+	if control {
+		number = t.stat.TTY
+	}
+	for _, o := range t.targets {
+		if o.stat.TTY == number && number != 0 && o.stat.TPGID == o.stat.PGID {
+			return o.stat.PGID
+		}
+	}
+	return 0
 }
 
 // ttyNumber is a device number as /proc/PID/stat has it (new_encode_dev of the

@@ -56,9 +56,9 @@ func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 	return u, nil
 }
 
-// hasInode tells whether a descriptor of the program leads to a socket.
+// hasInode tells whether a descriptor of the tree leads to a socket.
 func (t *target) hasInode(ino uint64) bool {
-	for _, v := range t.views {
+	for _, v := range t.byID {
 		if isSocket(v) && v.st.Ino == ino {
 			return true
 		}

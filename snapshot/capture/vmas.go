@@ -19,6 +19,10 @@ func (t *target) takeVMAs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.maps = maps
+	if err := t.surveyMaps(maps); err != nil || len(t.problems) > 0 {
+		return err
+	}
 	pagemap, err := procfs.OpenPagemap(t.pid)
 	if err != nil {
 		return err
@@ -52,7 +56,7 @@ func (t *target) takeVMAs(ctx context.Context) error {
 	}
 	t.m.Stores = append(t.m.Stores, store)
 	t.out.MM.Store = store.Name
-	return t.takeShared(ctx, maps, pagemap)
+	return nil
 }
 
 // takeVMA describes one area.
@@ -126,12 +130,17 @@ func prot(m *procfs.Mapping) string {
 	return string(b)
 }
 
-// surveyVMAs looks for areas that can't be restored.
+// surveyVMAs looks at the address space of a running process.
 func (t *target) surveyVMAs() error {
 	maps, err := procfs.ReadSmaps(t.pid)
 	if err != nil {
 		return err
 	}
+	return t.surveyMaps(maps)
+}
+
+// surveyMaps looks for areas that can't be restored.
+func (t *target) surveyMaps(maps []procfs.Mapping) error {
 	for i := range maps {
 		m := &maps[i]
 		object := fmt.Sprintf("memory at 0x%x (%s)", m.Start, m.Path)

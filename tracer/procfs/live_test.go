@@ -2,6 +2,8 @@ package procfs
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -103,17 +105,75 @@ func TestDeletedLinks(t *testing.T) {
 
 func TestChildren(t *testing.T) {
 	self := os.Getpid()
-	old := must[[]int](t)(Children(self))
-	want := append(old, sleeper(t).Process.Pid, sleeper(t).Process.Pid, sleeper(t).Process.Pid)
+	ids := func(kids []Child, err error) []int {
+		var out []int
+		for _, kid := range must[[]Child](t)(kids, err) {
+			out = append(out, kid.PID)
+		}
+		return out
+	}
+	want := append(ids(Children(self)), sleeper(t).Process.Pid, sleeper(t).Process.Pid, sleeper(t).Process.Pid)
 	slices.Sort(want)
-	equal(t, must[[]int](t)(Children(self)), want)
-	equal(t, must[[]int](t)(scanChildren(self)), want)
+	equal(t, ids(Children(self)), want)
+	equal(t, ids(scanChildren(self)), want)
 	all := must[[]int](t)(Processes())
 	for _, pid := range append(want, self) {
 		if _, found := slices.BinarySearch(all, pid); !found {
 			t.Errorf("process %d is missing from %v", pid, all)
 		}
 	}
+}
+
+// TestTree lists a shell with two children, of which one has ended, and an
+// orphan that came to this process.
+func TestTree(t *testing.T) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+	cmd := exec.Command("/bin/sh", "-c", `(sleep 1000 & echo $!); sleep 1000 & echo $!; true & echo $!; exec sleep 1000`)
+	out := must[io.ReadCloser](t)(cmd.StdoutPipe())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var orphan, child, ended int
+	if _, err := fmt.Fscan(out, &orphan, &child, &ended); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for _, pid := range []int{cmd.Process.Pid, child, orphan} {
+			_ = unix.Kill(pid, unix.SIGKILL) // they are ours
+		}
+		_ = cmd.Wait()
+		_, _ = unix.Wait4(orphan, nil, 0, nil)
+		_, _ = unix.Wait4(child, nil, 0, nil)
+	}()
+	root := cmd.Process.Pid
+	var have []Member
+	for len(have) != 4 || !have[3].Zombie() {
+		have = slices.DeleteFunc(must[[]Member](t)(Tree(root, os.Getpid())), func(m Member) bool {
+			return m.Orphan && m.PID != orphan // what other tests have left
+		})
+		slices.SortStableFunc(have, func(a, b Member) int { return b2i(a.Zombie()) - b2i(b.Zombie()) })
+	}
+	for i, want := range []Member{
+		{Stat: Stat{PID: root, PPID: os.Getpid()}},
+		{Stat: Stat{PID: orphan, PPID: os.Getpid()}, Orphan: true, ParentTID: have[1].ParentTID},
+		{Stat: Stat{PID: child, PPID: root}, ParentTID: root},
+		{Stat: Stat{PID: ended, PPID: root}, ParentTID: root},
+	} {
+		m := have[i]
+		equal(t, Member{Stat: Stat{PID: m.PID, PPID: m.PPID}, Orphan: m.Orphan, ParentTID: m.ParentTID}, want)
+	}
+	equal(t, len(must[[]Member](t)(Tree(ended, 0))), 1)
+	equal(t, len(must[[]Member](t)(Tree(1<<22, 0))), 0)
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func TestTasks(t *testing.T) {

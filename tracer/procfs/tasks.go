@@ -1,11 +1,5 @@
 package procfs
 
-import (
-	"errors"
-	"io/fs"
-	"slices"
-)
-
 // Tasks lists the threads of a process, ascending.
 func Tasks(pid int) ([]int, error) { return numbers(pidPath(pid, "task")) }
 
@@ -26,68 +20,4 @@ func Ancestors(pid int) []int {
 		up = append(up, pid)
 	}
 	return up
-}
-
-// Children lists the children of all threads of a process, zombies included,
-// ascending. The list is exact while the process and its children are stopped;
-// otherwise a child may be missing that is born or ends at this moment.
-func Children(pid int) ([]int, error) {
-	tids, err := Tasks(pid)
-	if err != nil {
-		return nil, err
-	}
-	var out []int
-	for _, tid := range tids {
-		kids, err := read(taskPath(pid, tid, "children"), parseChildren)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && taskExists(pid, tid):
-			return scanChildren(pid) // a kernel without CONFIG_PROC_CHILDREN
-		case Gone(err):
-			continue // this thread ended; its children moved to another one
-		case err != nil:
-			return nil, err
-		}
-		out = append(out, kids...)
-	}
-	slices.Sort(out)
-	return out, nil
-}
-
-// taskExists reports whether a thread can still be read.
-func taskExists(pid, tid int) bool {
-	_, err := ReadTaskStat(pid, tid)
-	return err == nil
-}
-
-// parseChildren reads process ids with blanks between them.
-func parseChildren(data []byte) ([]int, error) {
-	line, rest := cutLine(data)
-	kids, ok := integers(line)
-	if !ok {
-		return nil, badLine(1, line, "not a list of process ids")
-	}
-	if len(rest) > 0 {
-		return nil, badLine(2, rest, "more than one record")
-	}
-	return kids, nil
-}
-
-// scanChildren finds children by asking every process for its parent.
-func scanChildren(pid int) ([]int, error) {
-	pids, err := Processes()
-	if err != nil {
-		return nil, err
-	}
-	var out []int
-	for _, p := range pids {
-		s, err := ReadStat(p)
-		switch {
-		case Gone(err):
-		case err != nil:
-			return nil, err
-		case s.PPID == pid:
-			out = append(out, p)
-		}
-	}
-	return out, nil
 }

@@ -213,10 +213,14 @@ func (v *server) checkpoint(ctx context.Context, req *wire.Request, gone func() 
 	if pid == 0 || !inTree(pid, os.Getpid()) {
 		return nil, fmt.Errorf("process %d: %w", req.PID, tracer.ErrTaskGone)
 	}
+	reaper := 0
+	if pid == v.s.pid { // the whole tree, with the orphans that came to us
+		reaper = os.Getpid()
+	}
 	v.s.cfg.Log.Info("checkpoint", "pid", req.PID, "dir", req.Dir)
 	return v.s.cfg.Checkpoint(ctx, pid, capture.Options{
 		Dir: req.Dir, Kill: req.Kill, SaveFiles: req.SaveFiles, Tool: v.s.cfg.Tool, Log: v.s.cfg.Log,
-		Sleeps: v.s.cfg.Sleeps,
+		Sleeps: v.s.cfg.Sleeps, Reaper: reaper,
 	})
 }
 

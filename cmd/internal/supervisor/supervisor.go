@@ -25,6 +25,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -188,9 +189,12 @@ func (s *Supervisor) run() (int, error) {
 			case ev.lost:
 				return 0, fmt.Errorf("process %d has ended, but its status is lost", s.pid)
 			case ev.status.Exited():
+				if err := s.tty.takeBack(); err != nil {
+					s.cfg.Log.Warn("the terminal is not in our hands", "error", err)
+				}
 				return code(ev.status), nil
 			case ev.status.Signaled():
-				if err := s.tty.putBack(); err != nil {
+				if err := errors.Join(s.tty.takeBack(), s.tty.putBack()); err != nil {
 					s.cfg.Log.Warn("the terminal stays as the program has left it", "error", err)
 				}
 				return code(ev.status), nil

@@ -1,6 +1,12 @@
 package supervisor
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // terminal is the state of the terminal that a program was started on. A shell
 // puts its terminal right when a job of it was ended by a signal; it can't know
@@ -34,4 +40,19 @@ func (t *terminal) putBack() error {
 		return nil
 	}
 	return unix.IoctlSetTermios(t.fd, unix.TCSETSW, &t.settings)
+}
+
+// takeBack takes the terminal back from a process group that is no more: that of
+// a job of the program, or of the program itself, which has ended without giving
+// it back. Nobody could read from it otherwise.
+func (t *terminal) takeBack() error {
+	if t == nil {
+		return nil
+	}
+	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	if err != nil || group == unix.Getpgrp() || !errors.Is(unix.Kill(-group, 0), unix.ESRCH) {
+		return nil // it is ours, or somebody else's
+	}
+	signal.Ignore(syscall.SIGTTOU) // whoever is in the background is stopped for it
+	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, unix.Getpgrp())
 }
