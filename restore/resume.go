@@ -2,7 +2,9 @@ package restore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/tracer"
 	"github.com/crtrace/crtrace/tracer/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // finish does what comes last: timers, pending signals, the interrupted calls
@@ -150,7 +153,76 @@ func (p *process) blocked(t *snapshot.Thread) (*tracer.Blocked, error) {
 	return nil, nil
 }
 
-// release lets the process go.
-func (p *process) release() error {
-	return p.stub.Release(p.threads, syscall.Signal(p.image.Stopped))
+// stop stops the process as it was stopped by a signal. Its parent, which has not
+// been finished yet, takes note of that once more if it had done so: it must not
+// hear of it a second time. The signal for it comes to nothing, as the parent
+// does not exist yet.
+func (p *process) stop() error {
+	if err := p.stub.Stop(syscall.Signal(p.image.Stopped)); err != nil {
+		return err
+	}
+	parent := p.run.stubs[p.image.PPID]
+	if parent == nil || !p.image.StopReported {
+		return nil
+	}
+	_, err := parent.Leader().Call(unix.SYS_WAITID, unix.P_PID, uint64(p.stub.PID), 0, unix.WSTOPPED|unix.WNOHANG, 0)
+	if err != nil {
+		return fmt.Errorf("wait for its stop: %w", err)
+	}
+	return nil
 }
+
+// finishAll completes all processes. Those that are stopped come first, children
+// before parents.
+func (r *run) finishAll() error {
+	for _, p := range slices.Backward(r.processes) {
+		if p.image.Stopped == 0 {
+			continue
+		}
+		err := p.finish()
+		if err == nil {
+			err = p.stop()
+		}
+		if err != nil {
+			return fmt.Errorf("process %d: %w", p.image.PID, err)
+		}
+	}
+	for _, p := range r.processes {
+		if p.image.Stopped != 0 {
+			continue
+		}
+		if err := p.finish(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release lets everybody go: first all bonds to our own life are cut, then those
+// who were stopped go back to that, so that no parent sees them in another state.
+func (r *run) release() error {
+	for _, p := range r.processes {
+		if err := p.stub.Keep(p.threads); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, stopped := range []bool{true, false} {
+		for _, p := range r.processes {
+			if (p.image.Stopped != 0) != stopped {
+				continue
+			}
+			if err := p.stub.Release(p.threads); err != nil {
+				errs = append(errs, fmt.Errorf("let process %d go: %w", p.image.PID, err))
+			}
+			if stopped {
+				procfs.AwaitStopped(p.stub.PID, stopPatience)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stopPatience is how long a stopped process that is let go may take to be stopped
+// again. It takes microseconds, unless somebody has continued it.
+const stopPatience = 100 * time.Millisecond

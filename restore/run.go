@@ -126,10 +126,8 @@ func (r *run) raiseLimit() error {
 
 // finish completes all processes, rolls files back and lets everything go.
 func (r *run) finish() error {
-	for _, p := range r.processes {
-		if err := p.finish(); err != nil {
-			return err
-		}
+	if err := r.finishAll(); err != nil {
+		return err
 	}
 	seed := r.seed
 	r.seed = nil // holds ends of pipes
@@ -142,10 +140,10 @@ func (r *run) finish() error {
 	if err := errors.Join(r.broker.start(), r.giveTerminal()); err != nil {
 		return err
 	}
+	if err := r.release(); err != nil {
+		return err
+	}
 	for _, p := range r.processes {
-		if err := p.release(); err != nil {
-			return fmt.Errorf("let process %d go: %w", p.image.PID, err)
-		}
 		if err := p.redraw(); err != nil && !errors.Is(err, unix.ESRCH) {
 			r.warn("process %d: SIGWINCH: %v", p.image.PID, err)
 		}

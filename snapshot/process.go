@@ -6,14 +6,17 @@ type Process struct {
 	PPID int `json:"ppid"` // 0 for the root and for orphans: the parent is whoever stands for the tree
 	// ParentTID is the thread of the parent that PR_SET_PDEATHSIG and wait with
 	// __WNOTHREAD go by; 0: the leader.
-	ParentTID int    `json:"parent_tid,omitempty"`
-	PGID      int    `json:"pgid"`
-	SID       int    `json:"sid"`
-	Stopped   int    `json:"stopped,omitempty"` // signal that had stopped the process, 0 when it was running
-	Compat    bool   `json:"compat,omitempty"`  // a 32-bit program
-	Exe       int    `json:"exe"`               // Manifest.Files
-	Cwd       string `json:"cwd"`
-	CwdGone   bool   `json:"cwd_gone,omitempty"` // the directory had been removed
+	ParentTID int `json:"parent_tid,omitempty"`
+	PGID      int `json:"pgid"`
+	SID       int `json:"sid"`
+	Stopped   int `json:"stopped,omitempty"` // signal that had stopped the process, 0 when it was running
+	// StopReported: the parent, a process of the tree, has waited for the stop.
+	StopReported bool `json:"stop_reported,omitempty"`
+
+	Compat  bool   `json:"compat,omitempty"` // a 32-bit program
+	Exe     int    `json:"exe"`              // Manifest.Files
+	Cwd     string `json:"cwd"`
+	CwdGone bool   `json:"cwd_gone,omitempty"` // the directory had been removed
 
 	Attributes  Attributes   `json:"attributes"`
 	Credentials Credentials  `json:"credentials"`

@@ -295,13 +295,21 @@ func (p *program) checkpoint(name string, flags ...string) string {
 	return dir
 }
 
-// kill ends the program with SIGKILL and waits until nothing is left of it.
+// kill ends the program, all of its processes, with SIGKILL and waits until
+// nothing is left of it.
 func (p *program) kill() {
 	p.t.Helper()
+	others := descendants(p.parent.cmd.Process.Pid)
 	if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
 		p.t.Fatal(err)
 	}
+	for _, pid := range others {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // may be gone
+	}
 	p.awaitKilled()
+	for _, pid := range others {
+		eventually(p.t, fmt.Sprintf("process %d is gone", pid), func() bool { return !alive(pid) })
+	}
 }
 
 func (p *program) awaitKilled() {

@@ -125,23 +125,21 @@ func (s *Stub) Unmap() error {
 	return err
 }
 
-// Release lets all threads go at once. sig is the stop signal that the program
-// had been stopped by, 0 when it shall run.
-func (s *Stub) Release(threads []*StubThread, sig syscall.Signal) error {
-	defer s.Mem.Close()
-	if sig != 0 {
-		if err := s.stop(sig); err != nil {
-			return err
-		}
-	}
+// Keep ends the bond between the lives of the tracer and the process: until here
+// the death of the one was the death of the other.
+func (s *Stub) Keep(threads []*StubThread) error {
 	var errs []error
 	for _, t := range threads {
-		// Until here the death of the tracer is the death of the tree.
 		errs = append(errs, setOptions(t.TID, 0))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
+	return errors.Join(errs...)
+}
+
+// Release lets all threads go. One that is no more, for another process of the
+// tree has ended it, is none of our business.
+func (s *Stub) Release(threads []*StubThread) error {
+	defer s.Mem.Close()
+	var errs []error
 	for _, t := range threads {
 		if err := detach(t.TID, 0); err != nil && !errors.Is(err, ErrTaskGone) {
 			errs = append(errs, err)
@@ -150,9 +148,10 @@ func (s *Stub) Release(threads []*StubThread, sig syscall.Signal) error {
 	return errors.Join(errs...)
 }
 
-// stop brings the process into a group stop: the leader takes the signal, the
-// other threads stop as soon as they are let go.
-func (s *Stub) stop(sig syscall.Signal) error {
+// Stop brings the process into a group stop by a stop signal: the leader takes it,
+// the other threads stop as soon as they are let go. SetState must come before
+// it, Release after it.
+func (s *Stub) Stop(sig syscall.Signal) error {
 	if err := unix.Tgkill(s.PID, s.PID, sig); err != nil {
 		return fmt.Errorf("send %v to process %d: %w", sig, s.PID, err)
 	}

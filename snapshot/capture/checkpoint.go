@@ -119,7 +119,7 @@ func (c *collection) takeProcesses(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.takeDescriptors(); err != nil {
+	if err := errors.Join(c.takeStops(), c.takeDescriptors()); err != nil {
 		return err
 	}
 	for _, t := range c.targets {

@@ -145,20 +145,61 @@ func (c *collection) find(pid int) *target {
 	return c.targets[i]
 }
 
-// release lets all processes go. It tells for how long they were stopped.
+// release lets all processes go. Those that job control had stopped come first:
+// their parents must not see them in any other state. It tells for how long the
+// tree was frozen.
 func (c *collection) release() (time.Duration, error) {
 	var errs []error
 	var froze time.Time
-	for _, t := range c.targets {
-		if froze.IsZero() {
-			froze = t.proc.Frozen
-		}
-		if err := t.proc.Release(); err != nil {
-			errs = append(errs, fmt.Errorf("let process %d go: %w", t.pid, err))
+	for _, stopped := range []bool{true, false} {
+		for _, t := range c.targets {
+			if (t.proc.Stopped != 0) != stopped {
+				continue
+			}
+			if froze.IsZero() || t.proc.Frozen.Before(froze) {
+				froze = t.proc.Frozen
+			}
+			if err := t.proc.Release(); err != nil {
+				errs = append(errs, fmt.Errorf("let process %d go: %w", t.pid, err))
+			}
+			if stopped {
+				procfs.AwaitStopped(t.pid, stopPatience)
+			}
 		}
 	}
 	return time.Since(froze), errors.Join(errs...)
 }
+
+// stopPatience is how long a stopped process that is let go may take to be stopped
+// again. It takes microseconds, unless somebody has continued it.
+const stopPatience = 100 * time.Millisecond
+
+// takeStops notes which stops have been reported to the parents, by asking there.
+func (c *collection) takeStops() error {
+	for _, t := range c.targets {
+		parent := c.find(t.out.PPID)
+		if t.proc.Stopped == 0 || parent == nil {
+			continue
+		}
+		area := parent.remote.Area
+		if err := parent.proc.Mem.Write(area, make([]byte, siginfoLen)); err != nil {
+			return err
+		}
+		_, err := parent.call(unix.SYS_WAITID, unix.P_PID, uint64(t.pid), area, unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT, 0)
+		if err != nil {
+			return fmt.Errorf("process %d: stop of its child %d: %w", parent.pid, t.pid, err)
+		}
+		signal, err := parent.fetch32()
+		if err != nil {
+			return err
+		}
+		t.out.StopReported = signal == 0 // nothing to report
+	}
+	return nil
+}
+
+// siginfoLen is the size of the kernel's siginfo_t in bytes.
+const siginfoLen = 128
 
 // kill ends all processes. None of them sees another one end, as all are stopped.
 func (c *collection) kill() error {

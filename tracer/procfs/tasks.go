@@ -1,10 +1,24 @@
 package procfs
 
+import "time"
+
 // Tasks lists the threads of a process, ascending.
 func Tasks(pid int) ([]int, error) { return numbers(pidPath(pid, "task")) }
 
 // Processes lists all processes that the caller can see, ascending.
 func Processes() ([]int, error) { return numbers("/proc") }
+
+// AwaitStopped waits until a process is stopped by job control. A tracer that lets
+// a stopped process go has it pass through the running state, on its way back
+// into the stop.
+func AwaitStopped(pid int, patience time.Duration) {
+	const step = 50 * time.Microsecond
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(step) {
+		if s, err := ReadStat(pid); err != nil || s.State == 'T' {
+			return
+		}
+	}
+}
 
 // Ancestors lists the processes from a process's parent upwards, as far as they
 // are visible. The list is cut short where one of them ends meanwhile.
