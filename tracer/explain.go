@@ -28,7 +28,7 @@ func YamaScope() int {
 // who refused and what the user can do, and the loss of the process into
 // ErrTaskGone. Other errors are returned as they are.
 func explain(pid int, err error) error {
-	if procfs.Gone(err) || ending(pid) {
+	if procfs.Gone(err) || Ending(pid) {
 		return fmt.Errorf("process %d: %w", pid, ErrTaskGone)
 	}
 	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EACCES) {
@@ -41,8 +41,9 @@ func explain(pid int, err error) error {
 		Hint: "run crtrace as the user who owns the process, outside sandboxes that forbid ptrace"}
 }
 
-// Permission looks for what would keep the caller from tracing a process.
-// It returns nil when nothing is seen; the kernel may still refuse.
+// Permission looks for what would keep the caller from tracing a process: a
+// *PermissionError, or ErrTaskGone when it is ending. It returns nil when nothing
+// is seen; the kernel may still refuse.
 func Permission(pid int) error {
 	status, err := procfs.ReadStatus(pid)
 	if err != nil {
@@ -50,7 +51,7 @@ func Permission(pid int) error {
 	}
 	uid := os.Geteuid()
 	switch {
-	case status.TracerPid != 0 && !ending(status.TracerPid):
+	case status.TracerPid != 0 && !Ending(status.TracerPid):
 		return &PermissionError{PID: pid, Why: fmt.Sprintf("it is traced already, by process %d", status.TracerPid),
 			Hint: "end the debugger or tracer first"}
 	case uid != 0 && status.UIDs != [4]int{uid, uid, uid, uid}:
@@ -63,6 +64,9 @@ func Permission(pid int) error {
 	if f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/mem"); err == nil {
 		f.Close()
 		return nil
+	}
+	if Ending(pid) {
+		return fmt.Errorf("process %d: %w", pid, ErrTaskGone)
 	}
 	if scope := YamaScope(); scope > 0 {
 		return &PermissionError{PID: pid, Why: fmt.Sprintf("kernel.yama.ptrace_scope=%d forbids tracing it", scope),

@@ -15,13 +15,13 @@ import (
 // Errors are *PermissionError, ErrTaskGone or *PtraceError. sleeps, which may be
 // nil, knows of calls that were interrupted before.
 func Freeze(pid int, sleeps *Sleeps) (*Process, error) {
-	mem, err := OpenMemory(pid)
-	if err != nil {
-		return nil, explain(pid, err)
-	}
-	p := &Process{PID: pid, Mem: mem, sleeps: sleeps}
+	p := &Process{PID: pid, sleeps: sleeps}
 	slept := sampleSleepers(pid)
-	if err := p.stopAll(); err != nil {
+	err := p.stopAll()
+	if err == nil { // not before: an execve on the way changes the address space
+		p.Mem, err = OpenMemory(pid)
+	}
+	if err != nil {
 		return nil, errors.Join(explain(pid, err), p.Release())
 	}
 	if err := p.finishWaysBack(); err != nil {
@@ -174,11 +174,11 @@ func tracerEnds(pid, tid int) bool {
 	if err != nil {
 		return false
 	}
-	return status.TracerPid == 0 && !ended(pid, tid) || status.TracerPid != 0 && ending(status.TracerPid)
+	return status.TracerPid == 0 && !ended(pid, tid) || status.TracerPid != 0 && Ending(status.TracerPid)
 }
 
-// ending tells whether a process is exiting or gone.
-func ending(pid int) bool {
+// Ending tells whether a process is exiting or gone.
+func Ending(pid int) bool {
 	const exiting = 0x4 // PF_EXITING
 	s, err := procfs.ReadStat(pid)
 	return err != nil || s.State == 'Z' || s.State == 'X' || s.Flags&exiting != 0

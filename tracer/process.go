@@ -171,7 +171,9 @@ func (t *Task) ImageRegs() regs.AMD64 {
 // Release lets the process go on where it was.
 func (p *Process) Release() error {
 	var errs []error
-	defer func() { p.Mem.Close() }()
+	if p.Mem != nil { // nil when Freeze has failed early
+		defer p.Mem.Close()
+	}
 	if p.gone {
 		return nil
 	}

@@ -115,15 +115,15 @@ func (t *target) takeDescription(id int, v *view) (snapshot.Description, error) 
 // listDescriptors looks at all descriptors of a process.
 func (t *target) listDescriptors() error {
 	fds, err := procfs.FDs(t.pid)
+	if err != nil && t.surveying() && t != t.targets[0] && gone(t.pid, err) {
+		return nil
+	}
 	if err != nil {
-		if t.surveying() && procfs.Gone(err) && len(t.targets) > 1 {
-			return nil // it has ended
-		}
 		return err
 	}
 	for _, fd := range fds {
 		v, err := t.look(fd)
-		if t.surveying() && procfs.Gone(err) {
+		if t.surveying() && gone(t.pid, err) {
 			continue // the program runs and has closed it
 		}
 		if err != nil {

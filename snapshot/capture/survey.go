@@ -43,7 +43,7 @@ func survey(pid int, o Options) error {
 // surveyProcess looks at one process of the tree.
 func (c *collection) surveyProcess(pid int) error {
 	if err := tracer.Permission(pid); err != nil {
-		return err
+		return err // *tracer.PermissionError or tracer.ErrTaskGone
 	}
 	t := c.newTarget(pid)
 	var err error
@@ -63,13 +63,19 @@ func (c *collection) surveyProcess(pid int) error {
 
 // explainSurvey tells why a process could not be looked at.
 func explainSurvey(pid int, err error) error {
-	if procfs.Gone(err) {
+	if gone(pid, err) {
 		return fmt.Errorf("process %d: %w", pid, tracer.ErrTaskGone)
 	}
 	if errors.Is(err, unix.EPERM) {
 		return &tracer.PermissionError{PID: pid, Why: err.Error(), Hint: "start the program with 'crtrace launch'"}
 	}
 	return fmt.Errorf("process %d: %w", pid, err)
+}
+
+// gone tells whether an error means that a process, or something of it, is no more.
+// The kernel forbids to look into a process that is on its way out.
+func gone(pid int, err error) bool {
+	return procfs.Gone(err) || err != nil && tracer.Ending(pid)
 }
 
 // surveyTarget checks everything about a process that takes no look at its

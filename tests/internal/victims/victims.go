@@ -78,6 +78,8 @@ var All = []Victim{
 	{Name: "timers-i386", Source: "timers.c", Flags: i386, Tampers: 7},
 	{Name: "tree", Source: "tree.c", Tampers: 8},
 	{Name: "tree-i386", Source: "tree.c", Flags: []string{"-m32"}, Tampers: 8},
+	{Name: "sharing", Source: "sharing.c", Flags: threads, Tampers: 8},
+	{Name: "sharing-i386", Source: "sharing.c", Flags: i386, Tampers: 8},
 	{Name: "tree-musl", Source: "tree.c", Compiler: Musl, Flags: []string{"-static"}, Tampers: 8},
 	{Name: "fds", Source: "fds.c", Tampers: 14},
 	{Name: "fds-i386", Source: "fds.c", Flags: i386, Tampers: 14},
