@@ -145,23 +145,29 @@ func (t *target) surveyNamespaces() error {
 // surveyPartners refuses processes that share with their parent what a restore
 // can't share again. A child of vfork does so until it executes a program.
 func (t *target) surveyPartners() error {
-	if t.stat.PPID == 0 {
-		return nil
-	}
 	for kind, what := range map[int]string{1: "its address space", 2: "its descriptors"} { // KCMP_VM, KCMP_FILES
-		const patience, step = time.Second, 2 * time.Millisecond
-		for end := time.Now().Add(patience); ; time.Sleep(step) {
-			same, err := sameResource(t.pid, t.stat.PPID, kind)
-			if err != nil || !same {
-				break
-			}
-			if !t.surveying() || time.Now().After(end) {
-				t.refuse(fmt.Sprintf("parent process %d", t.stat.PPID), "the process shares "+what+" with it", "")
-				break
-			}
+		if t.stat.PPID != 0 && t.keepsSharing(kind) {
+			t.refuse(fmt.Sprintf("parent process %d", t.stat.PPID), "the process shares "+what+" with it", "")
 		}
 	}
 	return nil
+}
+
+// keepsSharing tells whether the process shares a resource with its parent, and
+// not only for a moment.
+func (t *target) keepsSharing(kind int) bool {
+	const patience, step = time.Second, 2 * time.Millisecond
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C {
+		same, err := sameResource(t.pid, t.stat.PPID, kind)
+		if err != nil || !same {
+			return false
+		}
+		if !t.surveying() || time.Now().After(end) { // a child of vfork is not stopped before its parent
+			return true
+		}
+	}
 }
 
 // sameResource compares a resource of two processes by kcmp(2).

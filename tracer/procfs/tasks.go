@@ -12,8 +12,9 @@ func Processes() ([]int, error) { return numbers("/proc") }
 // a stopped process go has it pass through the running state, on its way back
 // into the stop.
 func AwaitStopped(pid int, patience time.Duration) {
-	const step = 50 * time.Microsecond
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(step) {
+	tick := time.NewTicker(50 * time.Microsecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
 		if s, err := ReadStat(pid); err != nil || s.State == 'T' {
 			return
 		}
