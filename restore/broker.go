@@ -191,21 +191,26 @@ func (b *broker) openExeCopy(id int) error {
 // openDescriptions opens the descriptions that can be had outside the processes.
 func (b *broker) openDescriptions() error {
 	b.descs = make([]int, len(b.m.Descriptions))
-	for i := range b.m.Descriptions {
-		d := &b.m.Descriptions[i]
-		r, ok := restorers[d.Detail.Kind()]
-		if !ok {
-			return fmt.Errorf("description %d: kind %q is unknown", d.ID, d.Detail.Kind())
+	for _, early := range []bool{true, false} {
+		for i := range b.m.Descriptions {
+			d := &b.m.Descriptions[i]
+			r, ok := restorers[d.Detail.Kind()]
+			if !ok {
+				return fmt.Errorf("description %d: kind %q is unknown", d.ID, d.Detail.Kind())
+			}
+			if r.early != early {
+				continue
+			}
+			b.descs[i] = -1
+			if r.open == nil {
+				continue
+			}
+			fd, err := r.open(b, d)
+			if err != nil {
+				return fmt.Errorf("%s: %w", describe(b.m, d), err)
+			}
+			b.descs[i] = fd
 		}
-		b.descs[i] = -1
-		if r.open == nil {
-			continue
-		}
-		fd, err := r.open(b, d)
-		if err != nil {
-			return fmt.Errorf("%s: %w", describe(b.m, d), err)
-		}
-		b.descs[i] = fd
 	}
 	for _, p := range b.pipes { // the descriptions have ends of their own
 		unix.Close(p.ends[0])

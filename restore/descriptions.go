@@ -9,6 +9,9 @@ import (
 
 // restorer brings one kind of description back.
 type restorer struct {
+	// early: it must be opened before all others, because it takes a name that
+	// one of them has for itself then.
+	early bool
 	// open makes the description in the broker and returns its descriptor
 	// there. nil: the description can only be made in the process.
 	open func(b *broker, d *snapshot.Description) (int, error)
@@ -42,7 +45,7 @@ var restorers = map[snapshot.Kind]restorer{
 	snapshot.KindInotify:    {open: openInotify},
 	snapshot.KindMemory:     {open: openMemory},
 	snapshot.KindPidFD:      {make: makePidFD},
-	snapshot.KindUnixPair:   {open: openUnixPair},
+	snapshot.KindUnixPair:   {open: openUnixPair, early: true},
 	snapshot.KindSocket:     {open: openSocket},
 }
 

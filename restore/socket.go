@@ -49,7 +49,12 @@ func setOption(fd int, o snapshot.SocketOption) error {
 // been closed is free for a listener (SO_REUSEADDR).
 func (b *broker) bind(fd int, s *snapshot.Socket) error {
 	if s.Family == unix.AF_UNIX {
-		return b.inDirectory(s, func() error { return bindUnix(fd, s.Local) })
+		return b.inDirectory(s, s.Local, func() error {
+			if s.Unlinked {
+				return withName(s.Local, func() error { return bindRaw(fd, s.Local) })
+			}
+			return bindUnix(fd, s.Local)
+		})
 	}
 	before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR)
 	if err != nil {
@@ -104,15 +109,15 @@ func bindUnix(fd int, addr []byte) error {
 // inDirectory runs fn in the working directory of the process that has the
 // socket: the name of a unix socket may be relative, and getsockname shows it as
 // it was. The working directory of this thread alone changes, for good.
-func (b *broker) inDirectory(s *snapshot.Socket, fn func() error) error {
+func (b *broker) inDirectory(s snapshot.Detail, addr []byte, fn func() error) error {
 	const path = 2
-	if len(s.Local) <= path || s.Local[path] == 0 || s.Local[path] == '/' {
+	if len(addr) <= path || addr[path] == 0 || addr[path] == '/' {
 		return fn()
 	}
 	for i := range b.m.Processes {
 		proc := &b.m.Processes[i]
 		for _, fd := range proc.FDs {
-			if b.m.Descriptions[fd.Description].Detail != snapshot.Detail(s) {
+			if b.m.Descriptions[fd.Description].Detail != s {
 				continue
 			}
 			if err := unix.Unshare(unix.CLONE_FS); err != nil {

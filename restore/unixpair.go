@@ -1,7 +1,12 @@
 package restore
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"github.com/crtrace/crtrace/snapshot"
 	"golang.org/x/sys/unix"
@@ -14,12 +19,12 @@ func openUnixPair(b *broker, d *snapshot.Description) (int, error) {
 	if fd, ok := b.pairs[u.Ino]; ok {
 		return fd, setStatus(fd, d)
 	}
-	ends, err := unix.Socketpair(unix.AF_UNIX, u.Type|unix.SOCK_CLOEXEC, 0)
+	peer := b.pairPeer(u)
+	ends, err := b.connectPair(u, peer)
 	if err != nil {
-		return -1, fmt.Errorf("socketpair: %w", err)
+		return -1, err
 	}
 	b.pairs[u.Ino] = b.keep(ends[0])
-	peer := b.pairPeer(u)
 	if peer != nil {
 		b.pairs[u.Peer] = b.keep(ends[1])
 		err = setPairOptions(ends[1], peer)
@@ -47,6 +52,97 @@ func openUnixPair(b *broker, d *snapshot.Description) (int, error) {
 		return -1, err
 	}
 	return ends[0], setStatus(ends[0], d)
+}
+
+// connectPair connects the two ends of a pair, by names where an end has one. peer
+// is nil when the other end was closed.
+func (b *broker) connectPair(u, peer *snapshot.UnixPair) (ends [2]int, err error) {
+	if peer == nil {
+		peer = &snapshot.UnixPair{Type: u.Type}
+	}
+	switch {
+	case len(u.Local) == 0 && len(peer.Local) == 0:
+		ends, err = unix.Socketpair(unix.AF_UNIX, u.Type|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			err = fmt.Errorf("socketpair: %w", err)
+		}
+	case len(u.Local) == 0 || b.accepted(peer) && !b.accepted(u):
+		ends[1], ends[0], err = b.connectNamed(peer, u)
+	default:
+		ends[0], ends[1], err = b.connectNamed(u, peer)
+	}
+	return ends, err
+}
+
+// accepted tells whether an end has the name of a listener, and so was accepted.
+func (b *broker) accepted(u *snapshot.UnixPair) bool {
+	return slices.ContainsFunc(b.m.Descriptions, func(d snapshot.Description) bool {
+		s, ok := d.Detail.(*snapshot.Socket)
+		return ok && s.Listen && bytes.Equal(s.Local, u.Local)
+	})
+}
+
+// connectNamed has one end accept the connection of the other, through a listener
+// of the name that the accepting end shows. What has that name in the file
+// system now is put aside for the moment.
+func (b *broker) connectNamed(server, client *snapshot.UnixPair) (accepted, connected int, err error) {
+	listener, err := unix.Socket(unix.AF_UNIX, server.Type|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(listener)
+	if connected, err = unix.Socket(unix.AF_UNIX, client.Type|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, -1, fmt.Errorf("socket: %w", err)
+	}
+	err = b.inDirectory(server, server.Local, func() error {
+		return withName(server.Local, func() error {
+			if err := errors.Join(bindRaw(listener, server.Local), unix.Listen(listener, 1)); err != nil {
+				return fmt.Errorf("listen: %w", err)
+			}
+			bind := func() error { return nil }
+			if len(client.Local) > 0 {
+				bind = func() error { return bindRaw(connected, client.Local) }
+			}
+			if err := withName(client.Local, bind); err != nil {
+				return fmt.Errorf("bind: %w", err)
+			}
+			if err := connectRaw(connected, server.Local); err != nil {
+				return fmt.Errorf("connect: %w", err)
+			}
+			return nil
+		})
+	})
+	if err == nil {
+		accepted, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	}
+	if err != nil {
+		return -1, -1, errors.Join(err, unix.Close(connected))
+	}
+	return accepted, connected, nil
+}
+
+// withName runs fn, which binds a socket to a name, with nothing in the way in the
+// file system, and leaves the file system as it was.
+func withName(addr []byte, fn func() error) error {
+	const path = 2
+	if len(addr) <= path || addr[path] == 0 {
+		return fn() // abstract, or no name at all
+	}
+	name := strings.TrimRight(string(addr[path:]), "\x00")
+	aside := fmt.Sprintf("%s.%016x", name, rand.Uint64())
+	err := unix.Rename(name, aside)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("put %s aside: %w", name, err)
+	}
+	there := err == nil
+	err = fn()
+	if there {
+		return errors.Join(err, unix.Rename(aside, name))
+	}
+	if gone := unix.Unlink(name); err == nil && gone != nil {
+		return fmt.Errorf("remove %s: %w", name, gone)
+	}
+	return err
 }
 
 // pairPeer returns the description of the other end, nil when it was closed.

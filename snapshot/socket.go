@@ -11,6 +11,7 @@ type Socket struct {
 	Type     int            `json:"type"`
 	Protocol int            `json:"protocol"`
 	Local    []byte         `json:"local,omitempty"` // struct sockaddr as getsockname gives it; empty: not bound
+	Unlinked bool           `json:"unlinked,omitempty"` // the name of a unix socket does not lead to it any more
 	Listen   bool           `json:"listen,omitempty"`
 	Backlog  int            `json:"backlog,omitempty"`
 	Options  []SocketOption `json:"options"`
@@ -23,12 +24,15 @@ type SocketOption struct {
 	Value []byte `json:"value"`
 }
 
+// maxSockaddr is the size of struct sockaddr_storage.
+const maxSockaddr = 128
+
 // Kind implements Detail.
 func (*Socket) Kind() Kind { return KindSocket }
 
 // check implements Detail.
 func (s *Socket) check(*validator) error {
-	if len(s.Local) > 128 {
+	if len(s.Local) > maxSockaddr {
 		return fmt.Errorf("an address of %d bytes", len(s.Local))
 	}
 	if len(s.Options) > 256 {

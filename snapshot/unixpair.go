@@ -1,10 +1,13 @@
 package snapshot
 
+import "fmt"
+
 // KindUnixPair is the kind of unix sockets that are connected to each other, or
-// whose peer is no more, and that have no names.
+// whose peer is no more.
 const KindUnixPair Kind = "unixpair"
 
-// UnixPair is one end of a pair of connected unix sockets (socketpair).
+// UnixPair is one end of a pair of connected unix sockets: of socketpair, or of
+// connect and accept.
 type UnixPair struct {
 	Ino      uint64         `json:"ino"`
 	Peer     uint64         `json:"peer"`               // inode of the other end, 0 when it has been closed
@@ -12,6 +15,9 @@ type UnixPair struct {
 	Shutdown int            `json:"shutdown,omitempty"` // 1: receiving is shut down, 2: sending
 	Queue    [][]byte       `json:"queue,omitempty"`    // messages that were not received yet
 	Options  []SocketOption `json:"options"`
+	// Local is the name of this end, a struct sockaddr as getsockname gives it. An
+	// accepted socket has that of its listener.
+	Local []byte `json:"local,omitempty"`
 }
 
 // Kind implements Detail.
@@ -19,6 +25,9 @@ func (*UnixPair) Kind() Kind { return KindUnixPair }
 
 // check implements Detail.
 func (u *UnixPair) check(*validator) error {
+	if len(u.Local) > maxSockaddr {
+		return fmt.Errorf("an address of %d bytes", len(u.Local))
+	}
 	if err := notNegative("the type", int64(u.Type)); err != nil {
 		return err
 	}

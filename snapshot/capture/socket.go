@@ -64,6 +64,9 @@ func takeSocket(t *target, v *view) (snapshot.Detail, error) {
 	if ok, err := t.surveySocket(v, s); err != nil || !ok {
 		return nil, err
 	}
+	if s.Unlinked, err = t.unlinked(v, s); err != nil {
+		return nil, err
+	}
 	s.Options, err = changedOptions(v.fd, s)
 	return s, err
 }
@@ -103,6 +106,26 @@ func (t *target) surveySocket(v *view, s *snapshot.Socket) (ok bool, err error) 
 		}
 	}
 	return true, nil
+}
+
+// unlinked tells whether a unix socket was bound to a name in the file system that
+// does not lead to it any more.
+func (t *target) unlinked(v *view, s *snapshot.Socket) (bool, error) {
+	const path = 2
+	if s.Family != unix.AF_UNIX || len(s.Local) <= path || s.Local[path] == 0 {
+		return false, nil
+	}
+	info, err := unixDiag(v.st.Ino)
+	if err != nil {
+		return false, fmt.Errorf("sock_diag: %w", err)
+	}
+	name := string(bytes.TrimRight(s.Local[path:], "\x00"))
+	if name[0] != '/' { // relative to where it was bound; most programs stay there
+		name = fmt.Sprintf("/proc/%d/cwd/%s", t.pid, name)
+	}
+	var st unix.Stat_t
+	err = unix.Lstat(name, &st)
+	return err != nil || st.Ino&(1<<32-1) != info.name, nil
 }
 
 // localAddress returns the address that a socket is bound to, empty if to none.

@@ -13,12 +13,15 @@ import (
 type unixInfo struct {
 	peer     uint64 // inode of the peer, 0 without one
 	shutdown int    // 1 receiving, 2 sending
+	name     uint64 // inode of its name in the file system, 0 without one
 }
 
 // Attributes and requests of sock_diag (linux/unix_diag.h, linux/sock_diag.h).
 const (
 	diagByFamily     = 20
+	showName         = 0x2
 	showPeer         = 0x4
+	attrName         = 1
 	attrPeer         = 2
 	attrShutdown     = 6
 	diagMessageSize  = 16
@@ -40,8 +43,9 @@ func unixDiag(ino uint64) (unixInfo, error) {
 	req = append(req, unix.AF_UNIX, 0, 0, 0) // struct unix_diag_req
 	req = le.AppendUint32(req, ^uint32(0))   // states
 	req = le.AppendUint32(req, uint32(ino))  //
-	req = le.AppendUint32(req, showPeer)     // what to show; the shutdown state always is
-	req = le.AppendUint64(req, ^uint64(0))   // cookie: any
+	req = le.AppendUint32(req, showPeer|showName)
+
+	req = le.AppendUint64(req, ^uint64(0)) // cookie: any
 	if err := unix.Sendto(fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return unixInfo{}, err
 	}
@@ -74,6 +78,8 @@ func parseUnixDiag(b []byte) (unixInfo, error) {
 		switch {
 		case kind == attrPeer && len(data) >= 4:
 			info.peer = uint64(le.Uint32(data))
+		case kind == attrName && len(data) >= 4:
+			info.name = uint64(le.Uint32(data)) // as many bits as the kernel tells
 		case kind == attrShutdown && len(data) >= 1:
 			info.shutdown = int(data[0])
 		}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isUnixPair matches connected unix sockets without names of their own.
+// isUnixPair matches connected unix sockets.
 func isUnixPair(v *view) bool {
 	if !isSocket(v) {
 		return false
@@ -17,11 +17,8 @@ func isUnixPair(v *view) bool {
 	if err != nil || family != unix.AF_UNIX {
 		return false
 	}
-	if _, err := unix.Getpeername(v.fd); err != nil {
-		return false
-	}
-	local, err := localAddress(v.fd)
-	return err == nil && len(local) == 0
+	_, err = unix.Getpeername(v.fd)
+	return err == nil
 }
 
 // takeUnixPair collects one end of a pair. The messages in its queue are peeked
@@ -37,6 +34,12 @@ func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 	}
 	if info.peer != 0 && !t.hasInode(info.peer) {
 		return takeOutside(t, v, "the peer of this connected socket")
+	}
+	if u.Local, err = localAddress(v.fd); err != nil {
+		return nil, err
+	}
+	if ok, err := t.surveyUnixPair(v, u); err != nil || !ok {
+		return nil, err
 	}
 	s := &snapshot.Socket{Family: unix.AF_UNIX, Type: u.Type}
 	if u.Options, err = changedOptions(v.fd, s); err != nil {
@@ -54,6 +57,28 @@ func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 		return nil, nil
 	}
 	return u, nil
+}
+
+// surveyUnixPair refuses connections that could not be made in the same way again.
+func (t *target) surveyUnixPair(v *view, u *snapshot.UnixPair) (ok bool, err error) {
+	const closed = 3 // both directions are shut down on the end that is left
+	switch {
+	case u.Type != unix.SOCK_DGRAM && u.Peer == 0 && u.Shutdown != closed:
+		if !t.surveying() { // it may be accepted before the tree is frozen
+			t.refuse(v.object(), "the connection waits to be accepted", "try again in a moment")
+		}
+		return t.surveying(), nil
+	case u.Type == unix.SOCK_DGRAM && u.Peer != 0:
+		peer, err := unixDiag(u.Peer)
+		if err != nil {
+			return false, fmt.Errorf("sock_diag: %w", err)
+		}
+		if peer.peer != u.Ino || len(u.Local) > 0 {
+			t.refuse(v.object(), "datagram sockets that are connected by name are not supported", "")
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // hasInode tells whether a descriptor of the tree leads to a socket.

@@ -80,6 +80,8 @@ var All = []Victim{
 	{Name: "tree-i386", Source: "tree.c", Flags: []string{"-m32"}, Tampers: 8},
 	{Name: "sharing", Source: "sharing.c", Flags: threads, Tampers: 8},
 	{Name: "sharing-i386", Source: "sharing.c", Flags: i386, Tampers: 8},
+	{Name: "unixnames", Source: "unixnames.c", Tampers: 5},
+	{Name: "unixnames-i386", Source: "unixnames.c", Flags: []string{"-m32"}, Tampers: 5},
 	{Name: "tree-musl", Source: "tree.c", Compiler: Musl, Flags: []string{"-static"}, Tampers: 8},
 	{Name: "fds", Source: "fds.c", Tampers: 14},
 	{Name: "fds-i386", Source: "fds.c", Flags: i386, Tampers: 14},
