@@ -17,17 +17,18 @@ type broker struct {
 	plan *Plan
 	m    *snapshot.Manifest
 
-	files    map[fileUse]int // descriptors of mapped files
-	shared   []int           // of shared memory, by id
-	descs    []int           // of descriptions by id, -1: made in the process
-	stores   map[string]*snapshot.StoreReader
-	pipes    map[uint64]*pipe // by inode
-	pairs    map[uint64]int   // sockets of UnixPair by inode
-	exe      map[int]string   // by File id: what is executed
-	stdio    [3]int
-	post     [2]int // see openPost
-	opened   []int
-	transfer map[int]int // broker's descriptor -> number in the seed
+	files       map[fileUse]int // descriptors of mapped files
+	shared      []int           // of shared memory, by id
+	descs       []int           // of descriptions by id, -1: made in the process
+	stores      map[string]*snapshot.StoreReader
+	pipes       map[uint64]*pipe // by inode
+	pairs       map[uint64]int   // sockets of UnixPair by inode
+	connections map[int]int      // TCP sockets that the other end has made, by description
+	exe         map[int]string   // by File id: what is executed
+	stdio       [3]int
+	post        [2]int // see openPost
+	opened      []int
+	transfer    map[int]int // broker's descriptor -> number in the seed
 }
 
 // fileUse is a way of mapping a file.
@@ -40,7 +41,7 @@ func newBroker(im *snapshot.Image, p *Plan) *broker {
 	b := &broker{
 		im: im, plan: p, m: im.Manifest,
 		files: map[fileUse]int{}, stores: map[string]*snapshot.StoreReader{},
-		pipes: map[uint64]*pipe{}, pairs: map[uint64]int{}, exe: map[int]string{}, transfer: map[int]int{},
+		pipes: map[uint64]*pipe{}, pairs: map[uint64]int{}, connections: map[int]int{}, exe: map[int]string{}, transfer: map[int]int{},
 	}
 	for i, f := range p.o.Stdio {
 		b.stdio[i] = i
@@ -191,31 +192,59 @@ func (b *broker) openExeCopy(id int) error {
 // openDescriptions opens the descriptions that can be had outside the processes.
 func (b *broker) openDescriptions() error {
 	b.descs = make([]int, len(b.m.Descriptions))
-	for _, early := range []bool{true, false} {
-		for i := range b.m.Descriptions {
-			d := &b.m.Descriptions[i]
-			r, ok := restorers[d.Detail.Kind()]
-			if !ok {
-				return fmt.Errorf("description %d: kind %q is unknown", d.ID, d.Detail.Kind())
+	for i := range b.descs {
+		b.descs[i] = unopened
+	}
+	for i := range b.m.Descriptions {
+		d := &b.m.Descriptions[i]
+		r, ok := restorers[d.Detail.Kind()]
+		if !ok {
+			return fmt.Errorf("description %d: kind %q is unknown", d.ID, d.Detail.Kind())
+		}
+		if r.early != nil && r.early(d) {
+			if err := b.openOnce(i); err != nil {
+				return err
 			}
-			if r.early != early {
-				continue
-			}
-			b.descs[i] = -1
-			if r.open == nil {
-				continue
-			}
-			fd, err := r.open(b, d)
-			if err != nil {
-				return fmt.Errorf("%s: %w", describe(b.m, d), err)
-			}
-			b.descs[i] = fd
+		}
+	}
+	for i := range b.m.Descriptions {
+		if err := b.openOnce(i); err != nil {
+			return err
 		}
 	}
 	for _, p := range b.pipes { // the descriptions have ends of their own
 		unix.Close(p.ends[0])
 		unix.Close(p.ends[1])
 	}
+	return nil
+}
+
+// unopened marks a description that has not been opened yet.
+const unopened = -2
+
+// openOnce opens a description, if that has not been done.
+func (b *broker) openOnce(id int) error {
+	if b.descs[id] != unopened {
+		return nil
+	}
+	d := &b.m.Descriptions[id]
+	b.descs[id] = -1
+	r := restorers[d.Detail.Kind()]
+	if r.open == nil {
+		return nil
+	}
+	if r.after != nil {
+		if first, ok := r.after(b, d); ok {
+			if err := b.openOnce(first); err != nil {
+				return err
+			}
+		}
+	}
+	fd, err := r.open(b, d)
+	if err != nil {
+		return fmt.Errorf("%s: %w", describe(b.m, d), err)
+	}
+	b.descs[id] = fd
 	return nil
 }
 

@@ -9,9 +9,11 @@ import (
 
 // restorer brings one kind of description back.
 type restorer struct {
-	// early: it must be opened before all others, because it takes a name that
-	// one of them has for itself then.
-	early bool
+	// early tells whether a description must be opened before all others, because
+	// it takes a name for a moment that one of them has for itself then. nil: no.
+	early func(d *snapshot.Description) bool
+	// after returns a description that must be opened before this one. nil: none.
+	after func(b *broker, d *snapshot.Description) (id int, ok bool)
 	// open makes the description in the broker and returns its descriptor
 	// there. nil: the description can only be made in the process.
 	open func(b *broker, d *snapshot.Description) (int, error)
@@ -45,9 +47,12 @@ var restorers = map[snapshot.Kind]restorer{
 	snapshot.KindInotify:    {open: openInotify},
 	snapshot.KindMemory:     {open: openMemory},
 	snapshot.KindPidFD:      {make: makePidFD},
-	snapshot.KindUnixPair:   {open: openUnixPair, early: true},
+	snapshot.KindUnixPair:   {open: openUnixPair, early: always},
+	snapshot.KindTCP:        {open: openTCP, early: isAccepted, after: listenerFirst, start: startTCP},
 	snapshot.KindSocket:     {open: openSocket},
 }
+
+func always(*snapshot.Description) bool { return true }
 
 // openFlags are the flags of a description that open(2) takes again: those of
 // creation are not among them.

@@ -27,11 +27,6 @@ func openSocket(b *broker, d *snapshot.Description) (int, error) {
 			return -1, err
 		}
 	}
-	if s.Listen {
-		if err := unix.Listen(fd, s.Backlog); err != nil {
-			return -1, fmt.Errorf("listen: %w", err)
-		}
-	}
 	return fd, setStatus(fd, d)
 }
 
@@ -45,17 +40,40 @@ func setOption(fd int, o snapshot.SocketOption) error {
 	return unix.SetsockoptString(fd, o.Level, o.Name, string(o.Value))
 }
 
-// bind binds a socket to its old address. The port of connections that have just
-// been closed is free for a listener (SO_REUSEADDR).
+// bind binds a socket to its old address and lets it listen again, if it did.
 func (b *broker) bind(fd int, s *snapshot.Socket) error {
-	if s.Family == unix.AF_UNIX {
+	switch {
+	case s.Family != unix.AF_UNIX:
+		return bindPort(fd, s)
+	case s.Unlinked:
 		return b.inDirectory(s, s.Local, func() error {
-			if s.Unlinked {
-				return withName(s.Local, func() error { return bindRaw(fd, s.Local) })
-			}
-			return bindUnix(fd, s.Local)
+			return withName(s.Local, func() error { return bindListen(bindRaw, fd, s) })
 		})
 	}
+	return b.inDirectory(s, s.Local, func() error { return bindListen(bindUnix, fd, s) })
+}
+
+// bindListen binds a unix socket in some way and lets it listen again, if it did.
+func bindListen(bind func(fd int, addr []byte) error, fd int, s *snapshot.Socket) error {
+	if err := bind(fd, s.Local); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	return listen(fd, s)
+}
+
+func listen(fd int, s *snapshot.Socket) error {
+	if !s.Listen {
+		return nil
+	}
+	if err := unix.Listen(fd, s.Backlog); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return nil
+}
+
+// bindPort binds to a port. That of connections that live or have just been closed
+// is free for a listener (SO_REUSEADDR), which the kernel checks for both calls.
+func bindPort(fd int, s *snapshot.Socket) error {
 	before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR)
 	if err != nil {
 		return err
@@ -70,6 +88,9 @@ func (b *broker) bind(fd int, s *snapshot.Socket) error {
 			return fmt.Errorf("bind: %w: another program has the port now", err)
 		}
 		return fmt.Errorf("bind: %w", err)
+	}
+	if err := listen(fd, s); err != nil {
+		return err
 	}
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, before)
 }

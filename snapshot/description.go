@@ -53,6 +53,7 @@ var details = map[Kind]func() Detail{
 	KindPidFD:      func() Detail { return new(PidFD) },
 	KindUnixPair:   func() Detail { return new(UnixPair) },
 	KindSocket:     func() Detail { return new(Socket) },
+	KindTCP:        func() Detail { return new(TCP) },
 }
 
 // descriptionJSON is the form of a Description on disk.

@@ -10,7 +10,7 @@ type Socket struct {
 	Family   int            `json:"family"`
 	Type     int            `json:"type"`
 	Protocol int            `json:"protocol"`
-	Local    []byte         `json:"local,omitempty"` // struct sockaddr as getsockname gives it; empty: not bound
+	Local    []byte         `json:"local,omitempty"`    // struct sockaddr as getsockname gives it; empty: not bound
 	Unlinked bool           `json:"unlinked,omitempty"` // the name of a unix socket does not lead to it any more
 	Listen   bool           `json:"listen,omitempty"`
 	Backlog  int            `json:"backlog,omitempty"`
@@ -35,13 +35,21 @@ func (s *Socket) check(*validator) error {
 	if len(s.Local) > maxSockaddr {
 		return fmt.Errorf("an address of %d bytes", len(s.Local))
 	}
-	if len(s.Options) > 256 {
-		return fmt.Errorf("%d options", len(s.Options))
+	if err := checkOptions(s.Options); err != nil {
+		return err
 	}
-	for _, o := range s.Options {
+	return notNegative("the backlog", int64(s.Backlog))
+}
+
+// checkOptions checks the options of a socket.
+func checkOptions(options []SocketOption) error {
+	if len(options) > 256 {
+		return fmt.Errorf("%d options", len(options))
+	}
+	for _, o := range options {
 		if len(o.Value) > 1<<16 {
 			return fmt.Errorf("option %d of level %d with %d bytes", o.Name, o.Level, len(o.Value))
 		}
 	}
-	return notNegative("the backlog", int64(s.Backlog))
+	return nil
 }

@@ -47,6 +47,7 @@ var collectors = []collector{
 	{snapshot.KindDevice, isDevice, takeDevice},
 	{snapshot.KindPipe, isPipe, takePipe},
 	{snapshot.KindUnixPair, isUnixPair, takeUnixPair},
+	{snapshot.KindTCP, isTCP, takeTCP},
 	{snapshot.KindSocket, isSocket, takeSocket},
 	{snapshot.KindEventFD, isAnon("[eventfd]"), takeEventFD},
 	{snapshot.KindEpoll, isAnon("[eventpoll]"), takeEpoll},

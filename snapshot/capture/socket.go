@@ -78,8 +78,7 @@ func (t *target) surveySocket(v *view, s *snapshot.Socket) (ok bool, err error) 
 		if err != nil {
 			return false, fmt.Errorf("TCP_INFO: %w", err)
 		}
-		const closed, listening = 7, 10
-		if info.State != closed && info.State != listening {
+		if info.State != tcpClose && info.State != tcpListen {
 			t.refuse(v.object(), "the connection is being set up or closed", "try again in a moment")
 			return false, nil
 		}

@@ -7,10 +7,15 @@ import (
 )
 
 // getsockname returns the raw struct sockaddr of a socket.
-func getsockname(fd int) ([]byte, error) {
+func getsockname(fd int) ([]byte, error) { return name(unix.SYS_GETSOCKNAME, fd) }
+
+// getpeername returns the raw struct sockaddr of a socket's peer.
+func getpeername(fd int) ([]byte, error) { return name(unix.SYS_GETPEERNAME, fd) }
+
+func name(call uintptr, fd int) ([]byte, error) {
 	buf := make([]byte, unix.SizeofSockaddrAny)
 	size := uint32(len(buf))
-	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd),
+	_, _, errno := unix.RawSyscall(call, uintptr(fd),
 		uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return nil, errno

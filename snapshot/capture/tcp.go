@@ -1,0 +1,253 @@
+package capture
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/crtrace/crtrace/snapshot"
+	"golang.org/x/sys/unix"
+)
+
+// States of a TCP socket (include/net/tcp_states.h).
+const (
+	tcpEstablished = 1
+	tcpFinWait2    = 5
+	tcpClose       = 7
+	tcpCloseWait   = 8
+	tcpListen      = 10
+)
+
+// isTCP matches connected TCP sockets.
+func isTCP(v *view) bool {
+	if !isSocket(v) {
+		return false
+	}
+	protocol, err := unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil || protocol != unix.IPPROTO_TCP {
+		return false
+	}
+	info, err := tcpInfo(v)
+	if err != nil || info.State == tcpListen {
+		return false
+	}
+	_, err = unix.Getpeername(v.fd)
+	return err == nil
+}
+
+func tcpInfo(v *view) (*unix.TCPInfo, error) {
+	info, err := unix.GetsockoptTCPInfo(v.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return nil, fmt.Errorf("TCP_INFO: %w", err)
+	}
+	return info, nil
+}
+
+// takeTCP collects one end of a connection whose other end is in the tree as
+// well. What has arrived is peeked at. What is still under way can't be seen
+// without privilege; it is waited for.
+func takeTCP(t *target, v *view) (snapshot.Detail, error) {
+	c := &snapshot.TCP{}
+	var err error
+	if c.Family, err = unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
+		return nil, fmt.Errorf("SO_DOMAIN: %w", err)
+	}
+	if c.Local, err = getsockname(v.fd); err == nil {
+		c.Peer, err = getpeername(v.fd)
+	}
+	if errors.Is(err, unix.ENOTCONN) && t.surveying() {
+		return c, nil // it has just been closed
+	}
+	if err != nil {
+		return nil, fmt.Errorf("names of the connection: %w", err)
+	}
+	if ok, err := t.surveyTCP(v, c); err != nil || !ok {
+		return nil, err
+	}
+	if c.Options, err = tcpOptions(v.fd, c.Family); err != nil || t.surveying() {
+		return c, err
+	}
+	c.Receive, err = peekTCP(v.fd)
+	return c, err
+}
+
+// surveyTCP finds out where the other end is, and refuses what can't be brought
+// about again.
+func (t *target) surveyTCP(v *view, c *snapshot.TCP) (ok bool, err error) {
+	info, err := tcpInfo(v)
+	if err != nil {
+		return false, err
+	}
+	switch info.State {
+	case tcpEstablished, tcpCloseWait:
+	case tcpFinWait2:
+		c.Shutdown = true
+	default:
+		if !t.surveying() {
+			t.refuse(v.object(), "the connection is being set up or closed", "try again in a moment")
+		}
+		return t.surveying(), nil
+	}
+	if peer := t.tcpPeer(c); peer != nil {
+		return t.surveyTransit(v, peer)
+	}
+	other, err := inetDiag(tcpAddress(c.Peer), tcpAddress(c.Local))
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case info.State == tcpCloseWait && other.inode == 0 && (other.state != 0 || tcpAddress(c.Peer).Addr().IsLoopback()):
+		c.PeerGone = true
+		return true, nil
+	case other.inode == 0 && other.state == tcpEstablished && t.tcpListener(c) && info.State == tcpEstablished:
+		if info.Bytes_sent == 0 {
+			c.Pending = true
+			return true, nil
+		}
+		if !t.surveying() {
+			t.refuse(v.object(), "what was sent waits for the connection to be accepted", "try again in a moment")
+		}
+		return t.surveying(), nil
+	}
+	detail, err := takeOutside(t, v, "the other end of this TCP connection")
+	return detail != nil, err
+}
+
+// tcpPeer returns the other end of a connection in the tree.
+func (c *collection) tcpPeer(end *snapshot.TCP) *view {
+	local, peer := tcpAddress(end.Local), tcpAddress(end.Peer)
+	for _, o := range c.byID {
+		if !isTCP(o) {
+			continue
+		}
+		a, err := getsockname(o.fd)
+		b, err2 := getpeername(o.fd)
+		if err == nil && err2 == nil && tcpAddress(a) == peer && tcpAddress(b) == local {
+			return o
+		}
+	}
+	return nil
+}
+
+// tcpListener tells whether the other end of a connection is for a listener of the
+// tree to accept.
+func (c *collection) tcpListener(end *snapshot.TCP) bool {
+	peer := tcpAddress(end.Peer)
+	return slices.ContainsFunc(c.byID, func(o *view) bool {
+		if !isSocket(o) {
+			return false
+		}
+		listen, err := unix.GetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		if err != nil || listen == 0 {
+			return false
+		}
+		addr, err := getsockname(o.fd)
+		if err != nil || len(addr) < 4 || addr[0] == unix.AF_UNIX {
+			return false
+		}
+		a := tcpAddress(addr)
+		return a.Port() == peer.Port() && (a.Addr() == peer.Addr() || a.Addr().IsUnspecified())
+	})
+}
+
+// surveyTransit waits until everything that v has sent has arrived at its peer.
+func (t *target) surveyTransit(v, peer *view) (ok bool, err error) {
+	if t.surveying() {
+		return true, nil
+	}
+	const patience, step = 300 * time.Millisecond, time.Millisecond
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C {
+		sent, err := tcpInfo(v)
+		if err != nil {
+			return false, err
+		}
+		arrived, err := tcpInfo(peer)
+		if err != nil {
+			return false, err
+		}
+		received := arrived.Bytes_received
+		if arrived.State == tcpCloseWait {
+			received-- // the end of the stream counts as one
+		}
+		if sent.Notsent_bytes == 0 && sent.Bytes_sent-sent.Bytes_retrans == received {
+			return true, nil
+		}
+		if time.Now().After(end) {
+			t.refuse(v.object(), fmt.Sprintf("%d bytes were sent that do not get through, because the receiver reads too little",
+				sent.Bytes_sent-sent.Bytes_retrans+uint64(sent.Notsent_bytes)-received), "try again when it has read more")
+			return false, nil
+		}
+	}
+}
+
+// peekTCP copies what a connection has received. The program's own peek offset,
+// where the kernel has it for TCP (6.9), is put back.
+func peekTCP(fd int) (data []byte, err error) {
+	size, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if err != nil || size == 0 {
+		return nil, err
+	}
+	if before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); err == nil && before >= 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, -1); err != nil {
+			return nil, fmt.Errorf("SO_PEEK_OFF: %w", err)
+		}
+		defer func() {
+			err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, before))
+		}()
+	}
+	data = make([]byte, size)
+	n, _, err := unix.Recvfrom(fd, data, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err == nil && n < size {
+		err = fmt.Errorf("%d of %d bytes are there", n, size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("peek: %w", err)
+	}
+	return data, nil
+}
+
+// tcpOptions returns the options that the program has set. The sizes of buffers
+// change by themselves as long as nobody sets them.
+func tcpOptions(fd, family int) ([]snapshot.SocketOption, error) {
+	all, err := changedOptions(fd, &snapshot.Socket{Family: family, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP})
+	if err != nil {
+		return nil, err
+	}
+	const sendLocked, receiveLocked = 1, 2 // SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK
+	locked, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK)
+	if err != nil {
+		locked = 0 // before 5.14
+	}
+	return slices.DeleteFunc(all, func(o snapshot.SocketOption) bool {
+		switch {
+		case o.Level == unix.IPPROTO_TCP && o.Name == unix.TCP_MAXSEG: // that of the connection
+			return true
+		case o.Level == unix.IPPROTO_IP && (o.Name == unix.IP_MULTICAST_TTL || o.Name == unix.IP_MULTICAST_LOOP): // can't be set for streams
+			return true
+		case o.Level == unix.IPPROTO_IPV6 && o.Name == unix.IPV6_V6ONLY: // follows from the address
+			return true
+		case o.Level == unix.SOL_SOCKET && o.Name == unix.SO_RCVBUF:
+			return locked&receiveLocked == 0
+		case o.Level == unix.SOL_SOCKET && o.Name == unix.SO_SNDBUF:
+			return locked&sendLocked == 0
+		}
+		return false
+	}), nil
+}
+
+// tcpAddress reads a struct sockaddr_in or sockaddr_in6. An IPv4 address in IPv6's
+// clothes is the IPv4 one.
+func tcpAddress(b []byte) netip.AddrPort {
+	const port, addr4, addr6 = 2, 4, 8
+	b = append(bytes.Clone(b), make([]byte, 32)...)
+	number := uint16(b[port])<<8 | uint16(b[port+1])
+	if b[0] == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[addr4:])), number)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[addr6:])).Unmap(), number)
+}
