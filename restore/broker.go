@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 // have open. They inherit it from the seed under transfer numbers, which no
 // process uses itself, and move it to its final place.
 type broker struct {
+	ctx  context.Context // of the restore, for what has to wait
 	im   *snapshot.Image
 	plan *Plan
 	m    *snapshot.Manifest
@@ -59,7 +61,8 @@ func (b *broker) keep(fd int) int {
 }
 
 // open opens everything.
-func (b *broker) open() error {
+func (b *broker) open(ctx context.Context) error {
+	b.ctx = ctx
 	for _, step := range []func() error{b.openStores, b.openShared, b.openFiles, b.openExes, b.openDescriptions, b.openPost} {
 		if err := step(); err != nil {
 			return err

@@ -84,7 +84,7 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	if p.o.PIDs == PIDAuto {
 		r.ids.until = time.Now().Add(autoPatience)
 	}
-	if err := r.broker.open(); err != nil {
+	if err := r.broker.open(ctx); err != nil {
 		return nil, err
 	}
 	if r.seed, err = tracer.Spawn("/proc/self/exe", r.broker.seedFiles(), nil); err != nil {

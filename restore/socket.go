@@ -101,14 +101,14 @@ func bindUnix(fd int, addr []byte) error {
 	err := bindRaw(fd, addr)
 	if !errors.Is(err, unix.EADDRINUSE) || len(addr) <= 2 || addr[2] == 0 {
 		if err != nil {
-			return fmt.Errorf("bind: %w", err)
+			return err
 		}
 		return nil
 	}
 	path := strings.TrimRight(string(addr[2:]), "\x00")
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return fmt.Errorf("bind: %s is something else now", path)
+		return fmt.Errorf("%s is something else now", path)
 	}
 	probe, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -116,13 +116,13 @@ func bindUnix(fd int, addr []byte) error {
 	}
 	defer unix.Close(probe)
 	if err := unix.Connect(probe, &unix.SockaddrUnix{Name: path}); !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPROTOTYPE) {
-		return fmt.Errorf("bind: another program listens on %s", path)
+		return fmt.Errorf("another program listens on %s", path)
 	}
 	if err := unix.Unlink(path); err != nil {
 		return fmt.Errorf("remove the old socket %s: %w", path, err)
 	}
 	if err := bindRaw(fd, addr); err != nil {
-		return fmt.Errorf("bind: %w", err)
+		return err
 	}
 	return unix.Chmod(path, st.Mode&0o777)
 }

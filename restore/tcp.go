@@ -2,6 +2,7 @@ package restore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,9 +31,9 @@ func openTCP(b *broker, d *snapshot.Description) (int, error) {
 	var own, other int
 	var err error
 	if b.isServer(c) || !b.isServer(peer) {
-		own, other, err = connectTCP(c, peer)
+		own, other, err = connectTCP(b.ctx, c, peer)
 	} else {
-		other, own, err = connectTCP(peer, c)
+		other, own, err = connectTCP(b.ctx, peer, c)
 	}
 	if err != nil {
 		return -1, err
@@ -109,20 +110,14 @@ func (b *broker) isServer(c *snapshot.TCP) bool {
 }
 
 // connectTCP has the server's end accept a connection of the client's.
-func connectTCP(server, client *snapshot.TCP) (accepted, connected int, err error) {
-	listener, err := tcpSocket(server)
+func connectTCP(ctx context.Context, server, client *snapshot.TCP) (accepted, connected int, err error) {
+	listener, err := patiently(ctx, func() (int, error) { return listenAt(server) })
 	if err != nil {
 		return -1, -1, err
 	}
 	defer unix.Close(listener)
-	if err := unix.Listen(listener, 1); err != nil {
-		return -1, -1, fmt.Errorf("listen: %w", err)
-	}
-	if connected, err = tcpSocket(client); err != nil {
+	if connected, err = dial(ctx, client); err != nil {
 		return -1, -1, err
-	}
-	if err := connectRaw(connected, client.Peer); err != nil {
-		return -1, -1, errors.Join(fmt.Errorf("connect: %w", err), unix.Close(connected))
 	}
 	for {
 		accepted, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
@@ -144,8 +139,100 @@ func connectTCP(server, client *snapshot.TCP) (accepted, connected int, err erro
 	return accepted, connected, nil
 }
 
-// tcpSocket makes a socket with the address of an end. The addresses of
-// connections that have just ended are free for it (SO_REUSEADDR).
+// patiently repeats what fails because an address is in use. When a connection has
+// ended in good order, the kernel keeps its addresses for a minute (TIME_WAIT).
+func patiently(ctx context.Context, fn func() (int, error)) (int, error) {
+	const patience, step = 65 * time.Second, 50 * time.Millisecond
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; {
+		fd, err := fn()
+		if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) || time.Now().After(end) {
+			return fd, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return -1, ctx.Err()
+		}
+	}
+}
+
+// listenAt listens at the address of an end.
+func listenAt(c *snapshot.TCP) (int, error) {
+	fd, err := tcpSocket(c)
+	if err != nil {
+		return -1, err
+	}
+	err = bindRaw(fd, c.Local)
+	if err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		return -1, errors.Join(fmt.Errorf("bind to the address of the connection: %w", err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// dial connects an end from its address to that of its peer. A port that connect
+// itself chooses, from a range of one (6.3), may be one that a connection between
+// the same addresses has just given up; for a port that bind takes, the old
+// connection must have had SO_REUSEADDR.
+func dial(ctx context.Context, c *snapshot.TCP) (int, error) {
+	fd, err := patiently(ctx, func() (int, error) {
+		for _, bind := range []func(int, []byte) error{bindRange, bindRaw} {
+			fd, err := tcpSocket(c)
+			if err != nil {
+				return -1, err
+			}
+			if err = bind(fd, c.Local); err == nil {
+				err = connectRaw(fd, c.Peer)
+			}
+			if err == nil {
+				return fd, nil
+			}
+			unix.Close(fd)
+			if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENOPROTOOPT) {
+				return -1, err
+			}
+		}
+		return -1, unix.EADDRINUSE
+	})
+	if err != nil {
+		return -1, fmt.Errorf("connect from the address of the connection: %w", err)
+	}
+	return fd, errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), freeRange(fd))
+}
+
+// ipLocalPortRange is IP_LOCAL_PORT_RANGE: the lowest and the highest port, 16 bits each.
+const ipLocalPortRange = 51
+
+// bindRange binds a socket to an address and leaves the port to connect, which
+// has only one to choose from.
+func bindRange(fd int, local []byte) error {
+	port := int(local[2])<<8 | int(local[3])
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, ipLocalPortRange, port|port<<16); err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return err
+	}
+	host := bytes.Clone(local)
+	host[2], host[3] = 0, 0
+	return bindRaw(fd, host)
+}
+
+// freeRange takes back what bindRange has set.
+func freeRange(fd int) error {
+	err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, ipLocalPortRange, 0)
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		return nil
+	}
+	return errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 0))
+}
+
+// tcpSocket makes a socket for an end. The addresses of connections that live are
+// free for it too (SO_REUSEADDR).
 func tcpSocket(c *snapshot.TCP) (int, error) {
 	fd, err := unix.Socket(c.Family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -156,11 +243,7 @@ func tcpSocket(c *snapshot.TCP) (int, error) {
 			err = errors.Join(err, setOption(fd, o))
 		}
 	}
-	err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
-	if bound := bindRaw(fd, c.Local); bound != nil {
-		err = errors.Join(err, fmt.Errorf("bind to the address of the connection: %w", bound))
-	}
-	if err != nil {
+	if err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
@@ -235,15 +318,11 @@ func listenerFirst(b *broker, d *snapshot.Description) (int, bool) {
 
 // connectPending connects to a listener, which exists by now.
 func (b *broker) connectPending(c *snapshot.TCP) (int, error) {
-	fd, err := tcpSocket(c)
+	fd, err := dial(b.ctx, c)
 	if err != nil {
 		return -1, err
 	}
-	b.keep(fd)
-	if err := connectRaw(fd, c.Peer); err != nil {
-		return -1, fmt.Errorf("connect: %w", err)
-	}
-	return fd, setTCPOptions(fd, c)
+	return b.keep(fd), setTCPOptions(fd, c)
 }
 
 func reuses(o snapshot.SocketOption) bool {

@@ -74,35 +74,59 @@ func takeSocket(t *target, v *view) (snapshot.Detail, error) {
 // surveySocket refuses sockets with a state that would be lost.
 func (t *target) surveySocket(v *view, s *snapshot.Socket) (ok bool, err error) {
 	if s.Type == unix.SOCK_STREAM && s.Family != unix.AF_UNIX {
-		info, err := unix.GetsockoptTCPInfo(v.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err != nil {
-			return false, fmt.Errorf("TCP_INFO: %w", err)
-		}
-		if info.State != tcpClose && info.State != tcpListen {
-			t.refuse(v.object(), "the connection is being set up or closed", "try again in a moment")
-			return false, nil
-		}
-		if s.Listen {
-			s.Backlog = int(info.Sacked) // the kernel shows the limit here, the length in Unacked
-		}
+		return t.surveyTCPSocket(v, s)
 	}
 	if s.Listen {
-		const usual = 128
-		if s.Backlog == 0 {
-			s.Backlog = usual
-		}
-		if waiting, err := pollFor(v.fd, unix.POLLIN); err != nil {
-			return false, err
-		} else if waiting && !t.surveying() {
+		s.Backlog = usualBacklog
+		waiting, err := pollFor(v.fd, unix.POLLIN)
+		if err == nil && waiting && !t.surveying() {
 			t.warn("process %d: %s: connections that wait to be accepted are reset on restore", t.pid, v.object())
 		}
+		return err == nil, err
+	}
+	return t.surveyQueue(v, s)
+}
+
+// usualBacklog is what the kernel does not tell of unix sockets: how many
+// connections may wait.
+const usualBacklog = 128
+
+// surveyTCPSocket is surveySocket for TCP sockets without a peer.
+func (t *target) surveyTCPSocket(v *view, s *snapshot.Socket) (ok bool, err error) {
+	info, err := tcpInfo(v)
+	if err != nil {
+		return false, err
+	}
+	switch info.State {
+	case tcpClose:
+		return t.surveyQueue(v, s)
+	case tcpListen:
+	default:
+		if !t.surveying() {
+			t.refuse(v.object(), "the connection is being set up or closed", "try again in a moment")
+		}
+		return t.surveying(), nil
+	}
+	s.Backlog = int(info.Sacked) // of a listener the kernel shows the limit here, the length in Unacked
+	if s.Backlog == 0 {
+		s.Backlog = usualBacklog
+	}
+	if !t.surveying() && int(info.Unacked) > t.pendingAt(v) {
+		t.warn("process %d: %s: connections that wait to be accepted are reset on restore", t.pid, v.object())
+	}
+	return true, nil
+}
+
+// surveyQueue refuses a socket with data that was not read yet.
+func (t *target) surveyQueue(v *view, s *snapshot.Socket) (ok bool, err error) {
+	if s.Type == unix.SOCK_STREAM && s.Family == unix.AF_UNIX {
 		return true, nil
 	}
-	if s.Type != unix.SOCK_STREAM {
-		if n, err := unix.IoctlGetInt(v.fd, unix.TIOCINQ); err == nil && n > 0 {
-			t.refuse(v.object(), "datagrams that were not read yet would be lost", "try again in a moment")
-			return false, nil
+	if n, err := unix.IoctlGetInt(v.fd, unix.TIOCINQ); err == nil && n > 0 {
+		if !t.surveying() {
+			t.refuse(v.object(), "what was received and not read yet would be lost", "try again in a moment")
 		}
+		return t.surveying(), nil
 	}
 	return true, nil
 }

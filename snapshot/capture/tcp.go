@@ -135,22 +135,43 @@ func (c *collection) tcpPeer(end *snapshot.TCP) *view {
 // tcpListener tells whether the other end of a connection is for a listener of the
 // tree to accept.
 func (c *collection) tcpListener(end *snapshot.TCP) bool {
-	peer := tcpAddress(end.Peer)
-	return slices.ContainsFunc(c.byID, func(o *view) bool {
-		if !isSocket(o) {
-			return false
+	return slices.ContainsFunc(c.byID, func(o *view) bool { return acceptsAt(o, tcpAddress(end.Peer)) })
+}
+
+// acceptsAt tells whether a description is a listener that accepts connections to
+// an address.
+func acceptsAt(v *view, at netip.AddrPort) bool {
+	if !isSocket(v) {
+		return false
+	}
+	listen, err := unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil || listen == 0 {
+		return false
+	}
+	name, err := getsockname(v.fd)
+	if err != nil || name[0] == unix.AF_UNIX {
+		return false
+	}
+	own := tcpAddress(name)
+	return own.Port() == at.Port() && (own.Addr() == at.Addr() || own.Addr().IsUnspecified())
+}
+
+// pendingAt counts the connections of the tree that wait at a listener.
+func (c *collection) pendingAt(listener *view) int {
+	count := 0
+	for _, o := range c.byID {
+		if !isTCP(o) {
+			continue
 		}
-		listen, err := unix.GetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-		if err != nil || listen == 0 {
-			return false
+		end := &snapshot.TCP{}
+		var err, err2 error
+		end.Local, err = getsockname(o.fd)
+		end.Peer, err2 = getpeername(o.fd)
+		if err == nil && err2 == nil && acceptsAt(listener, tcpAddress(end.Peer)) && c.tcpPeer(end) == nil {
+			count++
 		}
-		addr, err := getsockname(o.fd)
-		if err != nil || len(addr) < 4 || addr[0] == unix.AF_UNIX {
-			return false
-		}
-		a := tcpAddress(addr)
-		return a.Port() == peer.Port() && (a.Addr() == peer.Addr() || a.Addr().IsUnspecified())
-	})
+	}
+	return count
 }
 
 // surveyTransit waits until everything that v has sent has arrived at its peer.
