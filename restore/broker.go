@@ -27,6 +27,8 @@ type broker struct {
 	pairs       map[uint64]int   // sockets of UnixPair by inode
 	connections map[int]int      // TCP sockets that the other end has made, by description
 	exe         map[int]string   // by File id: what is executed
+	terminals   []*terminal      // as Manifest.Terminals
+	warnings    []string
 	stdio       [3]int
 	post        [2]int // see openPost
 	opened      []int
@@ -63,7 +65,7 @@ func (b *broker) keep(fd int) int {
 // open opens everything.
 func (b *broker) open(ctx context.Context) error {
 	b.ctx = ctx
-	for _, step := range []func() error{b.openStores, b.openShared, b.openFiles, b.openExes, b.openDescriptions, b.openPost} {
+	for _, step := range []func() error{b.openStores, b.openShared, b.openFiles, b.openExes, b.openTerminals, b.openDescriptions, b.openPost} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -288,6 +290,11 @@ func (b *broker) assign() error {
 			if err := give(fd); err != nil {
 				return err
 			}
+		}
+	}
+	for _, t := range b.terminals {
+		if err := give(t.slave); err != nil {
+			return err
 		}
 	}
 	for _, s := range b.stores {

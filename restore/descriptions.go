@@ -38,6 +38,8 @@ var restorers = map[snapshot.Kind]restorer{
 	snapshot.KindPath:       {open: openPath},
 	snapshot.KindDevice:     {open: openDevice},
 	snapshot.KindTTY:        {place: placeTTY, start: startTTY},
+	snapshot.KindPTY:        {open: openPTY, start: startPTY},
+	snapshot.KindControl:    {make: makeControl},
 	snapshot.KindOutside:    {place: placeOutside},
 	snapshot.KindPipe:       {open: openPipe},
 	snapshot.KindEventFD:    {open: openEventFD},

@@ -37,6 +37,9 @@ func (r *run) makeFamily(ctx context.Context) error {
 	if err := f.setGroups(); err != nil {
 		return err
 	}
+	if err := f.setForeground(); err != nil {
+		return err
+	}
 	if err := f.endOthers(); err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func (f *family) step(ctx context.Context, s step) error {
 		if _, err := f.stubs[s.id].Leader().Call(unix.SYS_SETSID); err != nil {
 			return fmt.Errorf("setsid: %w", err)
 		}
-		return nil
+		return f.takeTerminals(s.id)
 	}
 	stub := f.stubs[s.id]
 	delete(f.stubs, s.id)

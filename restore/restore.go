@@ -36,6 +36,9 @@ type Options struct {
 	Inside bool
 	// RedirectVDSO treats the vdso as that of another kernel. For tests.
 	RedirectVDSO bool
+	// Ready is called with the root's id when everything is built, before anything
+	// runs. Its error ends the restore. It may be nil.
+	Ready func(root int) error
 	// Sleeps is told when interrupted calls end, for later checkpoints by this
 	// process. It may be nil.
 	Sleeps *tracer.Sleeps

@@ -87,6 +87,7 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	if err := r.broker.open(ctx); err != nil {
 		return nil, err
 	}
+	r.warnings = append(r.warnings, r.broker.warnings...)
 	if r.seed, err = tracer.Spawn("/proc/self/exe", r.broker.seedFiles(), nil); err != nil {
 		return nil, err
 	}
@@ -139,6 +140,11 @@ func (r *run) finish() error {
 	}
 	if err := errors.Join(r.broker.start(), r.giveTerminal()); err != nil {
 		return err
+	}
+	if ready := r.plan.o.Ready; ready != nil {
+		if err := ready(r.processes[0].stub.PID); err != nil {
+			return err
+		}
 	}
 	if err := r.release(); err != nil {
 		return err

@@ -61,13 +61,18 @@ func startTTY(b *broker, d *snapshot.Description, _ int) error {
 	if err != nil {
 		return fmt.Errorf("TCGETS: %w", err)
 	}
-	t.Iflag, t.Oflag, t.Lflag = uint32(want.Input), uint32(want.Output), uint32(want.Local)
-	t.Line = uint8(want.Line)
-	copy(t.Cc[:], want.Chars)
+	setTermios(t, want)
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
 		return fmt.Errorf("TCSETS: %w", err)
 	}
 	return nil
+}
+
+// setTermios changes settings to those of the image, but for the control flags.
+func setTermios(t *unix.Termios, want *snapshot.Termios) {
+	t.Iflag, t.Oflag, t.Lflag = uint32(want.Input), uint32(want.Output), uint32(want.Local)
+	t.Line = uint8(want.Line)
+	copy(t.Cc[:], want.Chars)
 }
 
 // foreground tells whether this process is in the foreground of a terminal. In a

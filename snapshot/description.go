@@ -42,6 +42,8 @@ var details = map[Kind]func() Detail{
 	KindPath:       func() Detail { return new(Path) },
 	KindDevice:     func() Detail { return new(Device) },
 	KindTTY:        func() Detail { return new(TTY) },
+	KindPTY:        func() Detail { return new(PTY) },
+	KindControl:    func() Detail { return new(Control) },
 	KindOutside:    func() Detail { return new(Outside) },
 	KindPipe:       func() Detail { return new(Pipe) },
 	KindEventFD:    func() Detail { return new(EventFD) },

@@ -39,8 +39,10 @@ type Manifest struct {
 	Files        []File        `json:"files"`             // files on disk that mappings and descriptions refer to
 	Shared       []Shared      `json:"shared"`            // memory that lives outside any address space
 	Descriptions []Description `json:"descriptions"`      // open file descriptions, each once
-	Stores       []Store       `json:"stores"`            // page stores: one for each address space and shared memory
-	XState       Blob          `json:"xstate"`            // extended states of all threads, end to end
+	// Terminals are the pseudo terminals that the tree has made.
+	Terminals []Terminal `json:"terminals,omitempty"`
+	Stores    []Store    `json:"stores"` // page stores: one for each address space and shared memory
+	XState    Blob       `json:"xstate"` // extended states of all threads, end to end
 }
 
 // Host describes the machine and kernel that the image was taken on.

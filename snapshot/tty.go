@@ -39,8 +39,10 @@ func (*TTY) Kind() Kind { return KindTTY }
 // check implements Detail.
 func (t *TTY) check(*validator) error {
 	const most = 1 << 16
-	if s := t.Settings; s != nil && len(s.Chars) != TermiosChars {
-		return fmt.Errorf("%d control characters, want %d", len(s.Chars), TermiosChars)
+	if t.Settings != nil {
+		if err := t.Settings.check(); err != nil {
+			return err
+		}
 	}
 	if t.Rows < 0 || t.Rows >= most || t.Columns < 0 || t.Columns >= most {
 		return fmt.Errorf("a window of %d x %d", t.Rows, t.Columns)

@@ -16,7 +16,7 @@ import (
 // it. docs/format.md has the list.
 func (m *Manifest) Validate() error {
 	v := validator{m: m, pids: map[int]*Process{}, tids: map[int]bool{}, stores: map[string]bool{}}
-	for _, step := range []func() error{v.head, v.storeList, v.files, v.shared, v.processes, v.zombies, v.descriptions, v.storeUse, v.strings} {
+	for _, step := range []func() error{v.head, v.storeList, v.files, v.shared, v.processes, v.zombies, v.terminals, v.descriptions, v.storeUse, v.strings} {
 		if err := step(); err != nil {
 			return err
 		}

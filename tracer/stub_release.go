@@ -78,6 +78,9 @@ func (t *StubThread) toSignalStop() error {
 // BlockSignals blocks all signals of the thread until SetState.
 func (t *StubThread) BlockSignals() error { return setSigMask(t.TID, ^uint64(0)) }
 
+// UnblockSignals opens all signals again.
+func (t *StubThread) UnblockSignals() error { return setSigMask(t.TID, 0) }
+
 // SetThreadArea sets one GDT entry of a 32-bit thread.
 func (t *StubThread) SetThreadArea(entry, base, limit, flags uint32) error {
 	d := userDesc{entry, base, limit, flags}

@@ -23,16 +23,34 @@ func checkpoint(ctx context.Context, pid int, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer guard(w.Part())()
-	c := newCollection(w, o)
-	removeLeftovers(filepath.Dir(w.Part()), c.log)
+	removeLeftovers(filepath.Dir(w.Part()), newCollection(w, o).log)
 	res := &Result{Dir: o.Dir}
-	err = tracer.Do(func() error { return c.run(ctx, pid, res) })
+	err = tracer.Do(func() error { return attempt(ctx, pid, w, o, res) })
 	if err != nil {
 		return nil, errors.Join(explainRoom(err), w.Abort())
 	}
 	res.Total = time.Since(began)
-	res.Warnings = c.warnings
 	return res, nil
+}
+
+// attempt takes the checkpoint. Where something was in the way that passes by
+// itself, such as bytes that a program was about to read, it tries again a little
+// later. Nothing has been written then.
+func attempt(ctx context.Context, pid int, w *snapshot.Writer, o Options, res *Result) error {
+	const most, pause = 20, 5 * time.Millisecond
+	for n := 1; ; n++ {
+		c := newCollection(w, o)
+		err := c.run(ctx, pid, res)
+		res.Warnings = c.warnings
+		if !passing(err) || n == most {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(n) * pause):
+		}
+	}
 }
 
 // explainRoom adds to an error of writing what the user can do about it.
@@ -119,7 +137,7 @@ func (c *collection) takeProcesses(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := errors.Join(c.takeStops(), c.takeDescriptors()); err != nil {
+	if err := errors.Join(c.takeStops(), c.takeDescriptors()); err != nil || len(c.problems) > 0 {
 		return err
 	}
 	for _, t := range c.targets {

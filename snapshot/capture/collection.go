@@ -1,9 +1,11 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +26,10 @@ type collection struct {
 
 	targets []*target // the processes of the tree, parents before children
 
-	views []*view          // descriptors of all processes, while they are looked at
-	byID  []*view          // one descriptor of each description
-	pipes map[fileKey]bool // pipes whose content has been taken
+	views     []*view          // descriptors of all processes, while they are looked at
+	byID      []*view          // one descriptor of each description
+	pipes     map[fileKey]bool // pipes whose content has been taken
+	terminals map[int]int      // into m.Terminals, by the description of the master side
 
 	files    map[fileKey]int               // into m.Files
 	shared   map[fileKey]int               // into m.Shared
@@ -48,12 +51,21 @@ func newCollection(w *snapshot.Writer, o Options) *collection {
 	return &collection{
 		o: o, log: log, w: w,
 		m:     &snapshot.Manifest{Tool: o.Tool, Created: time.Now().UTC().Truncate(time.Millisecond), Host: readHost()},
-		pipes: map[fileKey]bool{}, files: map[fileKey]int{}, shared: map[fileKey]int{},
+		pipes: map[fileKey]bool{}, terminals: map[int]int{}, files: map[fileKey]int{}, shared: map[fileKey]int{},
 	}
 }
 
 // surveying tells whether only problems are wanted.
 func (c *collection) surveying() bool { return c.w == nil }
+
+// tryAgain is the hint for what is in the way for a moment only.
+const tryAgain = "try again in a moment"
+
+// passing tells whether an error means only what will be over in a moment.
+func passing(err error) bool {
+	u, ok := errors.AsType[*UnsupportedError](err)
+	return ok && !slices.ContainsFunc(u.Problems, func(p Problem) bool { return p.Hint != tryAgain })
+}
 
 // warn notes that something will not be exactly as it was.
 func (c *collection) warn(format string, args ...any) {

@@ -43,6 +43,8 @@ var collectors = []collector{
 	{snapshot.KindMemory, isMemory, takeMemory},
 	{snapshot.KindRegular, isRegular, takeRegular},
 	{snapshot.KindDirectory, isDirectory, takeDirectory},
+	{snapshot.KindPTY, isPTY, takePTY},
+	{snapshot.KindControl, isControl, takeControl},
 	{snapshot.KindTTY, isTTY, takeTTY},
 	{snapshot.KindDevice, isDevice, takeDevice},
 	{snapshot.KindPipe, isPipe, takePipe},

@@ -103,7 +103,7 @@ func (t *target) surveyTCPSocket(v *view, s *snapshot.Socket) (ok bool, err erro
 	case tcpListen:
 	default:
 		if !t.surveying() {
-			t.refuse(v.object(), "the connection is being set up or closed", "try again in a moment")
+			t.refuse(v.object(), "the connection is being set up or closed", tryAgain)
 		}
 		return t.surveying(), nil
 	}
@@ -124,7 +124,7 @@ func (t *target) surveyQueue(v *view, s *snapshot.Socket) (ok bool, err error) {
 	}
 	if n, err := unix.IoctlGetInt(v.fd, unix.TIOCINQ); err == nil && n > 0 {
 		if !t.surveying() {
-			t.refuse(v.object(), "what was received and not read yet would be lost", "try again in a moment")
+			t.refuse(v.object(), "what was received and not read yet would be lost", tryAgain)
 		}
 		return t.surveying(), nil
 	}

@@ -87,7 +87,7 @@ func (t *target) surveyTCP(v *view, c *snapshot.TCP) (ok bool, err error) {
 		c.Shutdown = true
 	default:
 		if !t.surveying() {
-			t.refuse(v.object(), "the connection is being set up or closed", "try again in a moment")
+			t.refuse(v.object(), "the connection is being set up or closed", tryAgain)
 		}
 		return t.surveying(), nil
 	}
@@ -108,7 +108,7 @@ func (t *target) surveyTCP(v *view, c *snapshot.TCP) (ok bool, err error) {
 			return true, nil
 		}
 		if !t.surveying() {
-			t.refuse(v.object(), "what was sent waits for the connection to be accepted", "try again in a moment")
+			t.refuse(v.object(), "what was sent waits for the connection to be accepted", tryAgain)
 		}
 		return t.surveying(), nil
 	}

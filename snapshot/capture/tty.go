@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -22,11 +21,6 @@ func isControllingTTY(v *view) bool { return v.st.Rdev == unix.Mkdev(5, 0) }
 
 // takeTTY collects a terminal of somebody outside the tree.
 func takeTTY(t *target, v *view) (snapshot.Detail, error) {
-	const ptmx, ttyAuxMajor = 2, 5
-	if unix.Major(v.st.Rdev) == ttyAuxMajor && unix.Minor(v.st.Rdev) == ptmx {
-		t.refuse(v.object(), "a pseudo terminal's master side can't be restored yet", "")
-		return nil, nil
-	}
 	tty := &snapshot.TTY{Path: v.link, Control: isControllingTTY(v)}
 	if size, err := unix.IoctlGetWinsize(v.fd, unix.TIOCGWINSZ); err == nil { // not every terminal has one
 		tty.Rows, tty.Columns = int(size.Row), int(size.Col)
@@ -38,10 +32,7 @@ func takeTTY(t *target, v *view) (snapshot.Detail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("TCGETS: %w", err)
 	}
-	tty.Settings = &snapshot.Termios{
-		Input: snapshot.Hex(s.Iflag), Output: snapshot.Hex(s.Oflag), Control: snapshot.Hex(s.Cflag), Local: snapshot.Hex(s.Lflag),
-		Line: int(s.Line), Chars: bytes.Clone(s.Cc[:]),
-	}
+	tty.Settings = settingsOf(s)
 	return tty, nil
 }
 

@@ -53,7 +53,7 @@ func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 		return nil, err
 	}
 	if rights {
-		t.refuse(v.object(), "descriptors are in flight in its queue", "try again in a moment")
+		t.refuse(v.object(), "descriptors are in flight in its queue", tryAgain)
 		return nil, nil
 	}
 	return u, nil
@@ -65,7 +65,7 @@ func (t *target) surveyUnixPair(v *view, u *snapshot.UnixPair) (ok bool, err err
 	switch {
 	case u.Type != unix.SOCK_DGRAM && u.Peer == 0 && u.Shutdown != closed:
 		if !t.surveying() { // it may be accepted before the tree is frozen
-			t.refuse(v.object(), "the connection waits to be accepted", "try again in a moment")
+			t.refuse(v.object(), "the connection waits to be accepted", tryAgain)
 		}
 		return t.surveying(), nil
 	case u.Type == unix.SOCK_DGRAM && u.Peer != 0:

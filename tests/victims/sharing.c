@@ -93,6 +93,7 @@ static void set_up_files(void)
 {
 	file = open("common", O_RDWR | O_CREAT | O_EXCL, 0600);
 	CHECK(file >= 0);
+	CHECK_EQ(link("common", "opened-for-a-moment"), 0);
 	locked = open("locked", O_RDWR | O_CREAT | O_EXCL, 0600);
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 5, .l_len = 10};
 	CHECK_EQ(fcntl(locked, F_SETLK, &l), 0);
@@ -149,7 +150,7 @@ static void collect(void)
 	CHECK_EQ(sem_trywait(&shared->sem), -1);
 	CHECK_EQ(shared->under_lock, KIDS * victim_step);
 	CHECK_EQ(offset(file), KIDS * victim_step);
-	int other = open("common", O_RDONLY);
+	int other = open("opened-for-a-moment", O_RDONLY);
 	CHECK_EQ(flock(other, LOCK_SH | LOCK_NB), -1);
 	close(other);
 	verify("memory of before the birth", private + 512, PRIVATE - 4096, 7);

@@ -152,11 +152,12 @@ int main(int argc, char **argv)
 		for (int i = 0; i < WAYS; i++) {
 			check_names(client[i], &ways[i], ways[i].bound ? ".client" : NULL, "");
 			trade(client[i], victim_step, -1);
-			try_listener(i);
 		}
 		nap(4);
 	}
 	int64_t got;
+	for (int i = 0; i < WAYS; i++)
+		try_listener(i);
 	for (int i = 0; i < WAYS; i++)
 		for (int n = 0; n < AHEAD; n++)
 			CHECK_EQ(recv(client[i], &got, sizeof got, 0), sizeof got);

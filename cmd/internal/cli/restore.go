@@ -120,12 +120,12 @@ func (a *app) options(f restoreFlags, dir string) (restore.Options, error) {
 }
 
 // openPlan opens the image and makes the plan. The caller must close the image.
-func (a *app) openPlan(f restoreFlags, dir string, sleeps *tracer.Sleeps) (*snapshot.Image, *restore.Plan, error) {
+func (a *app) openPlan(f restoreFlags, dir string, sleeps *tracer.Sleeps, ready func(int) error) (*snapshot.Image, *restore.Plan, error) {
 	o, err := a.options(f, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.Sleeps = sleeps
+	o.Sleeps, o.Ready = sleeps, ready
 	im, err := snapshot.Open(dir)
 	if err != nil {
 		return nil, nil, err
@@ -140,7 +140,7 @@ func (a *app) openPlan(f restoreFlags, dir string, sleeps *tracer.Sleeps) (*snap
 
 // printPlan prints what restore would do.
 func (a *app) printPlan(f restoreFlags, dir string) error {
-	im, p, err := a.openPlan(f, dir, nil)
+	im, p, err := a.openPlan(f, dir, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (a *app) restoreAndWatch(parent context.Context, f restoreFlags, dir string
 		return err
 	}
 	defer s.Close()
-	tree, err := a.build(ctx, f, dir, config.Sleeps)
+	tree, err := a.build(ctx, f, dir, config.Sleeps, s.Prepare)
 	if f.pids == string(restore.PIDAuto) && errors.Is(err, restore.ErrIDs) && restore.CanUseNamespaces() {
 		s.Close() // another process has just taken an id
 		err = a.restoreOutside(ctx, f, dir, ready)
@@ -206,7 +206,7 @@ func (a *app) modeOf(f restoreFlags, dir string) (restore.PIDMode, error) {
 	if f.inside {
 		return restore.PIDHost, nil
 	}
-	im, p, err := a.openPlan(f, dir, nil)
+	im, p, err := a.openPlan(f, dir, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -215,8 +215,8 @@ func (a *app) modeOf(f restoreFlags, dir string) (restore.PIDMode, error) {
 }
 
 // build opens the image and runs the plan.
-func (a *app) build(ctx context.Context, f restoreFlags, dir string, sleeps *tracer.Sleeps) (*restore.Tree, error) {
-	im, p, err := a.openPlan(f, dir, sleeps)
+func (a *app) build(ctx context.Context, f restoreFlags, dir string, sleeps *tracer.Sleeps, ready func(int) error) (*restore.Tree, error) {
+	im, p, err := a.openPlan(f, dir, sleeps, ready)
 	if err != nil {
 		return nil, err
 	}

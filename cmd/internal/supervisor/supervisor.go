@@ -79,16 +79,17 @@ func (c *Config) outside(pid int) int {
 // Supervisor watches one program. Make it with New before the program starts,
 // so that no signal slips through.
 type Supervisor struct {
-	cfg     Config
-	ignored []syscall.Signal // signals that the caller of crtrace had ignored
-	signals chan os.Signal
-	turn    chan struct{} // holds one token; whoever has taken it may wait and trace
-	kick    chan struct{} // asks reap for a pass
-	events  chan event
-	pid     int
-	server  *server
-	early   *unix.WaitStatus // how the program ended, when it did before it ran
-	tty     *terminal
+	cfg      Config
+	ignored  []syscall.Signal // signals that the caller of crtrace had ignored
+	signals  chan os.Signal
+	turn     chan struct{} // holds one token; whoever has taken it may wait and trace
+	kick     chan struct{} // asks reap for a pass
+	events   chan event
+	pid      int
+	server   *server
+	prepared bool             // Prepare holds the turn until Watch
+	early    *unix.WaitStatus // how the program ended, when it did before it ran
+	tty      *terminal
 }
 
 // event is a change of the program's state.
@@ -130,12 +131,28 @@ func (s *Supervisor) Close() {
 	}
 }
 
-// Watch listens on the program's socket and stands for the program pid, a
-// child of this process, until it ends. It returns the status to exit with: the
-// program's own, or 128+N when signal N ended it.
+// Prepare listens on the socket of the program pid, a child of this process that
+// does not run yet: so nobody who sees it run finds it without a socket. Requests
+// wait until Watch.
+func (s *Supervisor) Prepare(pid int) error {
+	<-s.turn
+	if err := s.listen(pid); err != nil {
+		s.turn <- struct{}{}
+		return err
+	}
+	s.prepared = true
+	return nil
+}
+
+// Watch stands for the program pid, a child of this process, until it ends, and
+// listens on its socket if Prepare has not begun that. It returns the status to
+// exit with: the program's own, or 128+N when signal N ended it.
 func (s *Supervisor) Watch(pid int) (int, error) {
 	s.catchIgnored()
-	if err := s.listen(pid); err != nil {
+	if s.prepared {
+		s.prepared = false
+		s.turn <- struct{}{}
+	} else if err := s.listen(pid); err != nil {
 		return 0, err
 	}
 	return s.run()
