@@ -177,7 +177,7 @@ func (a *app) restoreAndWatch(parent context.Context, f restoreFlags, dir string
 	}
 	defer s.Close()
 	tree, err := a.build(ctx, f, dir, config.Sleeps, s.Prepare)
-	if f.pids == string(restore.PIDAuto) && errors.Is(err, restore.ErrIDs) && restore.CanUseNamespaces() {
+	if !f.inside && f.pids == string(restore.PIDAuto) && errors.Is(err, restore.ErrIDs) && restore.CanUseNamespaces() {
 		s.Close() // another process has just taken an id
 		err = a.restoreOutside(ctx, f, dir, ready)
 		done()
