@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -141,6 +143,9 @@ func (r *run) finish() error {
 	if err := errors.Join(r.broker.start(), r.giveTerminal()); err != nil {
 		return err
 	}
+	if r.plan.o.Inside {
+		r.passOwnIDs()
+	}
 	if ready := r.plan.o.Ready; ready != nil {
 		if err := ready(r.processes[0].stub.PID); err != nil {
 			return err
@@ -155,6 +160,16 @@ func (r *run) finish() error {
 		}
 	}
 	return nil
+}
+
+// passOwnIDs has the program's next ids in a fresh namespace follow those that it
+// has, as they would have done. Otherwise they would be the low ones there, and the
+// restore after the next would find them taken by its own threads.
+func (r *run) passOwnIDs() {
+	highest := slices.Max(r.plan.wantedIDs())
+	if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(highest)), 0); err != nil {
+		r.log.Debug("the next process ids will be low ones", "error", err)
+	}
 }
 
 // abort ends everything that was made. Who loses the parent comes to us, and has
