@@ -129,6 +129,8 @@ func TestJobControl(t *testing.T) {
 		s.press("fg\n")
 		s.await("cat\r\n")
 	}
+	s.press("last\n")
+	s.await("last\r\nlast\r\n") // fg has said so before cat has the terminal
 	s.press("\x03")
 	s.await("prompt> ")
 	s.press("kill %1; wait %1; echo status $?.; exit 7\n")
