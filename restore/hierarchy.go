@@ -40,11 +40,9 @@ type step struct {
 type node struct {
 	id, ppid, ptid, pgid, sid int
 
-	threads   []int // without the leader
 	subreaper bool
 	helper    bool // not in the image: a dead leader of a group or session
-	made      bool
-	session   int // the one that it is in at the moment
+	session   int  // the one that it is in at the moment
 }
 
 // hierarchy is a plan in the making.
@@ -87,12 +85,10 @@ func newHierarchy(m *snapshot.Manifest) *hierarchy {
 	h := &hierarchy{nodes: map[int]*node{}, threads: map[int]int{}, made: map[int]bool{}, outside: m.Session}
 	for i := range m.Processes {
 		p := &m.Processes[i]
-		n := &node{id: p.PID, ppid: p.PPID, ptid: p.ParentTID, pgid: p.PGID, sid: p.SID, subreaper: p.Attributes.Subreaper}
 		for _, t := range p.Threads[1:] {
-			n.threads = append(n.threads, t.TID)
 			h.threads[t.TID] = p.PID
 		}
-		h.nodes[p.PID] = n
+		h.nodes[p.PID] = &node{id: p.PID, ppid: p.PPID, ptid: p.ParentTID, pgid: p.PGID, sid: p.SID, subreaper: p.Attributes.Subreaper}
 	}
 	for i := range m.Zombies {
 		z := &m.Zombies[i]
@@ -168,7 +164,7 @@ func (h *hierarchy) adopt(n *node) {
 	var member *node
 	for _, id := range h.order {
 		q := h.nodes[id]
-		if q == nil || !q.made || q.session != n.sid && (q.sid != n.sid || q.id != n.sid || !h.maySetsid(q)) {
+		if q == nil || !h.made[id] || q.session != n.sid && (q.sid != n.sid || q.id != n.sid || !h.maySetsid(q)) {
 			continue
 		}
 		if member == nil || q.ppid == n.ppid && member.ppid != n.ppid {
@@ -206,7 +202,7 @@ func (h *hierarchy) gap(low, high int) int {
 // children that it had there have been made.
 func (h *hierarchy) maySetsid(n *node) bool {
 	for _, c := range h.nodes {
-		if c.ppid == n.id && !c.made && c.sid == n.session && c.sid != c.id {
+		if c.ppid == n.id && !h.made[c.id] && c.sid == n.session && c.sid != c.id {
 			return false
 		}
 	}
@@ -223,7 +219,7 @@ func (h *hierarchy) setsid(n *node) {
 // fork makes a process in a session. A helper is there to lead its own.
 func (h *hierarchy) fork(n *node, s step, session int) {
 	s.kind, s.id, s.want = stepFork, n.id, n.id
-	n.made, n.session = true, session
+	n.session = session
 	h.add(s)
 	if n.helper && n.sid == n.id {
 		h.setsid(n)
