@@ -19,6 +19,9 @@ type pipe struct {
 // with its content; every end is a description of its own.
 func openPipe(b *broker, d *snapshot.Description) (int, error) {
 	detail := d.Detail.(*snapshot.Pipe)
+	if detail.Fresh {
+		return openFreshFIFO(b, d, detail.FIFO)
+	}
 	key := detail.Ino ^ uint64(detail.Dev)<<32
 	p, ok := b.pipes[key]
 	if !ok {
@@ -35,6 +38,19 @@ func openPipe(b *broker, d *snapshot.Description) (int, error) {
 	fd, err := p.take(d)
 	if err != nil {
 		return -1, fmt.Errorf("open the end of a pipe: %w", err)
+	}
+	b.keep(fd)
+	return fd, setStatus(fd, d)
+}
+
+// openFreshFIFO opens a reading end while there is no writer, as it was at first.
+func openFreshFIFO(b *broker, d *snapshot.Description, path string) (int, error) {
+	if err := ensureFIFO(path); err != nil {
+		return -1, err
+	}
+	fd, err := unix.Open(path, openFlags(d)|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open the FIFO %s: %w", path, err)
 	}
 	b.keep(fd)
 	return fd, setStatus(fd, d)
@@ -64,11 +80,8 @@ func makePipe(p *snapshot.Pipe) (ends [2]int, err error) {
 			return ends, fmt.Errorf("pipe2: %w", err)
 		}
 	} else {
-		var st unix.Stat_t
-		if err := unix.Lstat(p.FIFO, &st); errors.Is(err, unix.ENOENT) {
-			if err := unix.Mkfifo(p.FIFO, 0o600); err != nil {
-				return ends, fmt.Errorf("make the FIFO %s: %w", p.FIFO, err)
-			}
+		if err := ensureFIFO(p.FIFO); err != nil {
+			return ends, err
 		}
 		for i := range ends {
 			if ends[i], err = unix.Open(p.FIFO, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0); err != nil {
@@ -82,6 +95,15 @@ func makePipe(p *snapshot.Pipe) (ends [2]int, err error) {
 		}
 	}
 	return ends, nil
+}
+
+// ensureFIFO makes a FIFO that has been removed since.
+func ensureFIFO(path string) error {
+	err := unix.Mkfifo(path, 0o600)
+	if err == nil || errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return fmt.Errorf("make the FIFO %s: %w", path, err)
 }
 
 // fillPipe writes the content back, packet by packet where it had packets.

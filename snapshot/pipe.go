@@ -1,6 +1,9 @@
 package snapshot
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // KindPipe is the kind of pipes and FIFOs with both ends inside the tree.
 const KindPipe Kind = "pipe"
@@ -12,7 +15,10 @@ type Pipe struct {
 	Dev      Hex    `json:"dev,omitempty"`  // of a FIFO
 	FIFO     string `json:"fifo,omitempty"` // its path; empty for a pipe without a name
 	Capacity int    `json:"capacity"`       // bytes
-	Content  []byte `json:"content,omitempty"`
+	// Fresh says that this reading end of a FIFO has not had a writer since it was
+	// opened: poll(2) is silent about it, where it reports a hangup after a writer.
+	Fresh   bool   `json:"fresh,omitempty"`
+	Content []byte `json:"content,omitempty"`
 	// Packets are the lengths of the packets in Content when the pipe is in
 	// packet mode (O_DIRECT).
 	Packets []int `json:"packets,omitempty"`
@@ -27,6 +33,9 @@ func (p *Pipe) check(*validator) error {
 		if err := checkPath(p.FIFO); err != nil {
 			return err
 		}
+	}
+	if p.Fresh && (p.FIFO == "" || len(p.Content) > 0) {
+		return errors.New("a pipe that nobody has written to, with a content or without a name")
 	}
 	if p.Capacity < 0 || len(p.Content) > p.Capacity {
 		return fmt.Errorf("%d bytes in a pipe of %d", len(p.Content), p.Capacity)

@@ -15,18 +15,18 @@ func isPipe(v *view) bool { return v.st.Mode&unix.S_IFMT == unix.S_IFIFO }
 // takePipe collects one end of a pipe. The content is taken once for each pipe,
 // by tee(2), which leaves it where it is.
 func takePipe(t *target, v *view) (snapshot.Detail, error) {
-	inside, outside, err := t.pipeEnds(v)
+	ends, err := t.pipeEnds(v)
 	if err != nil {
 		return nil, err
 	}
-	if outside {
+	if ends.outside {
 		return takeOutside(t, v, "the other end of this pipe")
 	}
 	size, err := unix.FcntlInt(uintptr(v.fd), unix.F_GETPIPE_SZ, 0)
 	if err != nil {
 		return nil, fmt.Errorf("F_GETPIPE_SZ: %w", err)
 	}
-	p := &snapshot.Pipe{Ino: v.st.Ino, Capacity: size}
+	p := &snapshot.Pipe{Ino: v.st.Ino, Capacity: size, Fresh: ends.fresh}
 	if !strings.HasPrefix(v.link, "pipe:") {
 		path, ok := v.named()
 		if !ok {
@@ -36,38 +36,67 @@ func takePipe(t *target, v *view) (snapshot.Detail, error) {
 		p.FIFO, p.Dev = path, snapshot.Hex(v.st.Dev)
 	}
 	key := fileKey{v.st.Dev, v.st.Ino}
-	if t.pipes[key] || inside == nil {
+	if t.pipes[key] || ends.reader == nil {
 		return p, nil
 	}
 	t.pipes[key] = true
-	p.Content, p.Packets, err = peekPipe(inside.fd, size)
+	p.Content, p.Packets, err = peekPipe(ends.reader.fd, size)
 	return p, err
 }
 
-// pipeEnds returns a reading end that the tree has, nil when it has none, and
-// whether an end is held by somebody outside.
-func (t *target) pipeEnds(v *view) (reader *view, outside bool, err error) {
+// pipeHolders is what is known about who holds the ends of a pipe.
+type pipeHolders struct {
+	reader  *view // a reading end in the tree, nil without one
+	outside bool  // an end is held by somebody outside
+	fresh   bool  // there is no writer and, since the reader opened the FIFO, was none
+}
+
+// pipeEnds looks for the ends of a pipe.
+func (t *target) pipeEnds(v *view) (pipeHolders, error) {
+	var ends pipeHolders
 	var writer *view
 	for _, o := range t.byID {
 		if o.st.Dev != v.st.Dev || o.st.Ino != v.st.Ino || !isPipe(o) || isPath(o) {
 			continue
 		}
 		if mode := o.accessMode(); mode != unix.O_WRONLY {
-			reader = o
+			ends.reader = o
 		}
 		if mode := o.accessMode(); mode != unix.O_RDONLY {
 			writer = o
 		}
 	}
 	switch {
-	case reader == nil:
+	case ends.reader == nil:
 		gone, err := pollFor(writer.fd, unix.POLLERR)
-		return nil, !gone, err
-	case writer == nil:
-		gone, err := pollFor(reader.fd, unix.POLLHUP)
-		return reader, !gone, err
+		ends.outside = !gone
+		return ends, err
+	case writer != nil:
+		return ends, nil
 	}
-	return reader, false, nil
+	gone, err := pollFor(ends.reader.fd, unix.POLLHUP)
+	if err != nil || gone {
+		return ends, err
+	}
+	ends.fresh, err = atEnd(ends.reader.fd)
+	ends.outside = !ends.fresh
+	return ends, err
+}
+
+// atEnd tells whether a pipe is empty and has no writer. A FIFO that was opened
+// before any writer came shows it only to those who read: by tee(2) nothing is taken.
+func atEnd(fd int) (bool, error) {
+	var copyTo [2]int
+	if err := unix.Pipe2(copyTo[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return false, fmt.Errorf("pipe2: %w", err)
+	}
+	defer unix.Close(copyTo[0])
+	defer unix.Close(copyTo[1])
+	n, err := unix.Tee(fd, copyTo[1], 1, unix.SPLICE_F_NONBLOCK)
+	if errors.Is(err, unix.EAGAIN) {
+		return false, nil
+	}
+	return n == 0 && err == nil, err
 }
 
 // pollFor tells whether an event is signalled for a descriptor.
