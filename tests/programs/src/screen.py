@@ -1,0 +1,65 @@
+"""GNU screen with vim and a shell: hardcopies are what they were before, the shell goes on counting."""
+import os
+import subprocess
+
+from tree import check, steps, until
+
+NAME = "crtrace"
+
+
+def screen(*words):
+    subprocess.run(("screen", "-S", NAME, *words), check=True, capture_output=True)
+
+
+def hardcopy(window):
+    """What a window shows; screen writes it to a file, some time later."""
+    if os.path.exists("copy"):
+        os.unlink("copy")
+    screen("-p", window, "-X", "hardcopy", os.path.abspath("copy"))
+
+    def read():
+        try:
+            with open("copy", errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+    return until(f"a hardcopy of {window}", read)
+
+
+def settled(window, text):
+    def look():
+        now = hardcopy(window)
+        return now if text in now and now == hardcopy(window) else None
+    return until(f"{text!r} in {window}", look)
+
+
+directory = os.path.abspath("sockets")
+os.mkdir(directory, 0o700)
+os.environ.update(SCREENDIR=directory, TERM="xterm", LANG="C", PS1="$ ", ENV="", SYSSCREENRC="/dev/null")
+with open("text", "w") as f:
+    f.write("first line\n")
+subprocess.run(("screen", "-c", "/dev/null", "-dmS", NAME, "-t", "shell", "sh"), check=True)
+until("screen starts", lambda: subprocess.run(("screen", "-S", NAME, "-Q", "select", "."), capture_output=True).returncode == 0)
+screen("-X", "screen", "-t", "vim", "vim", "-u", "NONE", "-n", "text")
+settled("vim", "first line")
+screen("-p", "vim", "-X", "stuff", "osecond line")
+before = settled("vim", "second line")
+screen("-p", "shell", "-X", "stuff", "n=0\n")
+
+for n in steps():
+    check("screen of vim", hardcopy("vim"), before)
+    screen("-p", "shell", "-X", "stuff", "clear; n=$((n + 1)); echo is $n.\n")
+    until(f"the shell counts to {n}", lambda: f"is {n}." in hardcopy("shell"))
+
+screen("-p", "vim", "-X", "stuff", "\x1b:wq\r")
+
+
+def saved():
+    with open("text") as f:
+        return f.read() == "first line\nsecond line\n"
+
+
+until("vim writes", saved)
+screen("-X", "quit")
+until("screen ends", lambda: not os.listdir(directory))
+print("PASS", flush=True)
