@@ -64,7 +64,7 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	defer func() { err = errors.Join(err, r.broker.close()) }()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.abort())
+			err = errors.Join(err, r.abort(), r.broker.removeCreated())
 		}
 	}()
 	burner, err := newBurner()
@@ -83,11 +83,11 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 			return nil, err
 		}
 	}
-	if p.o.PIDs == PIDAuto {
-		r.ids.until = time.Now().Add(autoPatience)
-	}
 	if err := r.broker.open(ctx); err != nil {
 		return nil, err
+	}
+	if p.o.PIDs == PIDAuto {
+		r.ids.until = time.Now().Add(autoPatience)
 	}
 	r.warnings = append(r.warnings, r.broker.warnings...)
 	if r.seed, err = tracer.Spawn("/proc/self/exe", r.broker.seedFiles(), nil); err != nil {

@@ -30,6 +30,12 @@ const maxSockaddr = 128
 // Kind implements Detail.
 func (*Socket) Kind() Kind { return KindSocket }
 
+// move implements movable.
+func (s *Socket) move(m Moves) (err error) {
+	s.Local, err = moveName(s.Local, m)
+	return err
+}
+
 // check implements Detail.
 func (s *Socket) check(*validator) error {
 	if len(s.Local) > maxSockaddr {

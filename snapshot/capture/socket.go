@@ -51,7 +51,7 @@ func takeSocket(t *target, v *view) (snapshot.Detail, error) {
 		return nil, nil
 	}
 	if _, err := unix.Getpeername(v.fd); err == nil {
-		return takeOutside(t, v, "the peer of this connected socket")
+		return takeOutside(t, v, "the peer of this connected socket", together)
 	}
 	listen, err := unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {

@@ -33,7 +33,7 @@ func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 		return nil, fmt.Errorf("SO_TYPE: %w", err)
 	}
 	if info.peer != 0 && !t.hasInode(info.peer) {
-		return takeOutside(t, v, "the peer of this connected socket")
+		return takeOutside(t, v, "the peer of this connected socket", together)
 	}
 	if u.Local, err = localAddress(v.fd); err != nil {
 		return nil, err
