@@ -63,6 +63,11 @@ func (b *broker) keep(fd int) int {
 	return fd
 }
 
+// warn notes that something is not as it was.
+func (b *broker) warn(format string, args ...any) {
+	b.warnings = append(b.warnings, fmt.Sprintf(format, args...))
+}
+
 // open opens everything.
 func (b *broker) open(ctx context.Context) error {
 	b.ctx = ctx

@@ -89,7 +89,6 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	if p.o.PIDs == PIDAuto {
 		r.ids.until = time.Now().Add(autoPatience)
 	}
-	r.warnings = append(r.warnings, r.broker.warnings...)
 	if r.seed, err = tracer.Spawn("/proc/self/exe", r.broker.seedFiles(), nil); err != nil {
 		return nil, err
 	}
@@ -109,7 +108,7 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	}
 	return &Tree{
 		Root: r.processes[0].stub.PID, Reach: r.ids.elapsed, Build: time.Since(began) - r.ids.elapsed,
-		Warnings: r.warnings,
+		Warnings: append(r.warnings, r.broker.warnings...),
 	}, nil
 }
 

@@ -84,6 +84,8 @@ var All = []Victim{
 	{Name: "unixnames-i386", Source: "unixnames.c", Flags: []string{"-m32"}, Tampers: 5},
 	{Name: "tcp", Source: "tcp.c", Tampers: 7},
 	{Name: "tcp-i386", Source: "tcp.c", Flags: []string{"-m32"}, Tampers: 7},
+	{Name: "datagrams", Source: "datagrams.c", Tampers: 5},
+	{Name: "datagrams-i386", Source: "datagrams.c", Flags: []string{"-m32"}, Tampers: 5},
 	{Name: "pty", Source: "pty.c", Tampers: 6},
 	{Name: "pty-i386", Source: "pty.c", Flags: []string{"-m32"}, Tampers: 6},
 	{Name: "tree-musl", Source: "tree.c", Compiler: Musl, Flags: []string{"-static"}, Tampers: 8},
