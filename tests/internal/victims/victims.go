@@ -89,6 +89,7 @@ var All = []Victim{
 	{Name: "pty", Source: "pty.c", Tampers: 6},
 	{Name: "pty-i386", Source: "pty.c", Flags: []string{"-m32"}, Tampers: 6},
 	{Name: "tree-musl", Source: "tree.c", Compiler: Musl, Flags: []string{"-static"}, Tampers: 8},
+	{Name: "files", Source: "files.c", Tampers: 4},
 	{Name: "fds", Source: "fds.c", Tampers: 14},
 	{Name: "fds-i386", Source: "fds.c", Flags: i386, Tampers: 14},
 	{Name: "sockets", Source: "sockets.c", Tampers: 4},
