@@ -29,6 +29,7 @@ type broker struct {
 	exe         map[int]string   // by File id: what is executed
 	terminals   []*terminal      // as Manifest.Terminals
 	warnings    []string
+	created     []string // files that were gone
 	stdio       [3]int
 	post        [2]int // see openPost
 	opened      []int
@@ -60,6 +61,11 @@ func newBroker(im *snapshot.Image, p *Plan) *broker {
 func (b *broker) keep(fd int) int {
 	b.opened = append(b.opened, fd)
 	return fd
+}
+
+// warn notes that something is not as it was.
+func (b *broker) warn(format string, args ...any) {
+	b.warnings = append(b.warnings, fmt.Sprintf(format, args...))
 }
 
 // open opens everything.
@@ -132,7 +138,10 @@ func (b *broker) openFiles() error {
 // openSource opens a file of the image wherever the plan says it is.
 func (b *broker) openSource(id, flags int) (int, error) {
 	src := b.plan.sources[id]
-	if src.path != "" {
+	switch {
+	case src.path != "" && flags&unix.O_ACCMODE != unix.O_RDONLY:
+		return b.openNamed(id, flags|unix.O_CLOEXEC|unix.O_NOCTTY)
+	case src.path != "":
 		fd, err := unix.Open(src.path, flags|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 		if err != nil {
 			return -1, fmt.Errorf("open %s: %w", src.path, err)

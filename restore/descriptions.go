@@ -51,7 +51,7 @@ var restorers = map[snapshot.Kind]restorer{
 	snapshot.KindPidFD:      {make: makePidFD},
 	snapshot.KindUnixPair:   {open: openUnixPair, early: always},
 	snapshot.KindTCP:        {open: openTCP, early: isAccepted, after: listenerFirst, start: startTCP},
-	snapshot.KindSocket:     {open: openSocket},
+	snapshot.KindSocket:     {open: openSocket, start: startSocket},
 }
 
 func always(*snapshot.Description) bool { return true }

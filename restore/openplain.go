@@ -11,17 +11,7 @@ import (
 // last part of its path: in a directory that others can write, such a link may
 // have been planted, and the file behind it would be cut. O_NOFOLLOW is no way,
 // because the program would see it in the flags of its descriptor.
-func openPlain(path string, flags int, mode uint32) (int, error) {
-	if flags&unix.O_CREAT != 0 {
-		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
-		switch {
-		case err == nil:
-			unix.Close(fd)
-		case !errors.Is(err, unix.EEXIST):
-			return -1, fmt.Errorf("create %s: %w", path, err)
-		}
-		flags &^= unix.O_CREAT
-	}
+func openPlain(path string, flags int) (int, error) {
 	fd, err := unix.Open(path, flags, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", path, err)

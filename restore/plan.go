@@ -29,8 +29,10 @@ type Plan struct {
 
 // source tells where the content of a file comes from.
 type source struct {
-	path  string // on disk; empty: from the image
-	saved string // SHA-256 of the copy in the image
+	path   string // on disk; empty: from the image
+	saved  string // SHA-256 of the copy in the image
+	create bool   // it is not there, and is made
+	append bool   // who was at its end goes on at its end
 }
 
 // rollback is a file that is cut back to the length that it had.
@@ -43,7 +45,8 @@ type rollback struct {
 }
 
 // MakePlan decides how an image is restored on this host, and refuses what
-// can't be. Errors are *RefusedError and failures to read the host's state.
+// can't be. It changes the paths in the image's manifest as o.Moves and o.Cwd say.
+// Errors are *RefusedError and failures to read the host's state.
 func MakePlan(im *snapshot.Image, o Options) (*Plan, error) {
 	p := &Plan{o: o, manifest: im.Manifest}
 	if o.PIDs == "" {
@@ -52,7 +55,10 @@ func MakePlan(im *snapshot.Image, o Options) (*Plan, error) {
 	if o.TailDir == "" {
 		p.o.TailDir = im.Dir() + ".tails"
 	}
-	var err error
+	err := p.move()
+	if err != nil {
+		return nil, err
+	}
 	if p.o.TailDir, err = filepath.Abs(p.o.TailDir); err != nil {
 		return nil, err
 	}
@@ -85,12 +91,36 @@ func MakePlan(im *snapshot.Image, o Options) (*Plan, error) {
 	return p, nil
 }
 
+// move changes the paths of the manifest to where things lie now.
+func (p *Plan) move() error {
+	if err := p.manifest.Move(p.o.Moves); err != nil {
+		return err
+	}
+	if p.o.Cwd == "" {
+		return nil
+	}
+	was := p.manifest.Processes[0].Cwd
+	for i := range p.manifest.Processes {
+		if proc := &p.manifest.Processes[i]; proc.Cwd == was {
+			proc.Cwd, proc.CwdGone = p.o.Cwd, false
+		}
+	}
+	return nil
+}
+
 func (p *Plan) refuse(format string, args ...any) {
 	p.problems = append(p.problems, fmt.Sprintf(format, args...))
 }
 
 func (p *Plan) warn(format string, args ...any) {
 	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
+}
+
+// progress tells what the restore waits for.
+func (p *Plan) progress(format string, args ...any) {
+	if p.o.Progress != nil {
+		p.o.Progress(fmt.Sprintf(format, args...))
+	}
 }
 
 // Mode returns where the ids will come from.
@@ -135,7 +165,7 @@ func (p *Plan) checkProcess(proc *snapshot.Process) {
 		}
 	}
 	if st, err := os.Stat(proc.Cwd); !proc.CwdGone && (err != nil || !st.IsDir()) {
-		p.refuse("process %d: its working directory %s is not there", proc.PID, proc.Cwd)
+		p.refuse("process %d: its working directory %s is not there; make it, or name another by --cwd or --remap", proc.PID, proc.Cwd)
 	}
 }
 
@@ -225,8 +255,13 @@ func (p *Plan) String() string {
 			m.Files[proc.Exe].Path, len(proc.Threads), len(proc.VMAs), len(proc.FDs))
 	}
 	for i, s := range p.sources {
-		if s.path == "" && s.saved != "" {
+		switch {
+		case s.path == "" && s.saved != "":
 			fmt.Fprintf(&b, "file %s: from the copy in the image\n", m.Files[i].Path)
+		case s.create:
+			fmt.Fprintf(&b, "file %s: made anew\n", m.Files[i].Path)
+		case s.append:
+			fmt.Fprintf(&b, "file %s: stays as it is, the program goes on at its end\n", m.Files[i].Path)
 		}
 	}
 	for _, r := range p.rollback {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -30,6 +31,7 @@ type use struct {
 	mapped  bool // its content is in the address space
 	reads   bool // open for reading only
 	written bool // open for writing, or a shared mapping that can be written
+	memory  bool // a shared mapping that can be written
 }
 
 // fileUses finds out what the program does with each file.
@@ -43,7 +45,7 @@ func (p *Plan) fileUses() []use {
 				continue
 			}
 			if v.Write {
-				uses[v.Object].written = true
+				uses[v.Object].written, uses[v.Object].memory = true, true
 			} else {
 				uses[v.Object].mapped = true
 			}
@@ -61,33 +63,54 @@ func (p *Plan) fileUses() []use {
 	return uses
 }
 
+// ruleOf returns the rule that counts for a file.
+func (p *Plan) ruleOf(f *snapshot.File) snapshot.FileRule {
+	rule := cmp.Or(p.o.Files.For(f.Path), f.Rule)
+	switch {
+	case rule != "":
+		return rule
+	case f.Saved:
+		return snapshot.RuleSave
+	}
+	return snapshot.RuleTrack
+}
+
 // findFile decides for one file.
 func (p *Plan) findFile(id int, u use) error {
 	f := &p.manifest.Files[id]
-	st, err := os.Stat(f.Path)
-	switch {
-	case f.Deleted:
+	if f.Deleted {
 		if !f.Saved {
 			p.refuse("%s had been deleted, and its content is not in the image", f.Path)
 		}
 		p.sources[id] = source{saved: f.SHA256}
 		return nil
-	case u.written:
-		return p.findWritten(id, st, err)
-	case err == nil:
-		same, err := sameContent(f, st)
-		if err != nil {
-			return err
-		}
-		if same {
-			p.sources[id] = source{path: f.Path}
-			return nil
-		}
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+	}
+	st, err := os.Stat(f.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("look at %s: %w", f.Path, err)
 	}
+	if u.written {
+		return p.findWritten(id, u, st, err)
+	}
+	same := err == nil && p.ruleOf(f) == snapshot.RuleIgnore
+	if err == nil && !same {
+		if same, err = sameContent(f, st); err != nil {
+			return err
+		}
+	}
+	if same {
+		p.sources[id] = source{path: f.Path}
+		return nil
+	}
+	p.findCopy(id, u, st != nil)
+	return nil
+}
+
+// findCopy decides for a file that the program reads and that is not what it was.
+func (p *Plan) findCopy(id int, u use, there bool) {
+	f := &p.manifest.Files[id]
 	what := "is gone"
-	if err == nil {
+	if there {
 		what = "has changed since the checkpoint"
 	}
 	switch {
@@ -99,32 +122,46 @@ func (p *Plan) findFile(id int, u use) error {
 	default:
 		p.refuse("%s %s, and the program is reading it", f.Path, what)
 	}
-	return nil
 }
 
 // findWritten decides for a file that the program writes.
-func (p *Plan) findWritten(id int, st fs.FileInfo, err error) error {
+func (p *Plan) findWritten(id int, u use, st fs.FileInfo, err error) error {
 	f := &p.manifest.Files[id]
-	p.sources[id] = source{path: f.Path}
-	switch {
-	case f.Saved:
-		r := rollback{file: id, to: f.Size, content: true}
-		if err == nil {
-			if same, err := sameHash(f, st); err != nil || same {
-				return err
-			}
-			r.from = st.Size()
-		}
-		p.rollback = append(p.rollback, r)
-	case errors.Is(err, fs.ErrNotExist):
-		p.refuse("%s, which the program was writing, is gone", f.Path)
-	case err != nil:
+	rule := p.ruleOf(f)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("look at %s: %w", f.Path, err)
+	}
+	p.sources[id] = source{path: f.Path, create: st == nil, append: rule == snapshot.RuleAppend}
+	switch {
+	case rule == snapshot.RuleSave:
+		return p.findSaved(id, st)
+	case st == nil && (rule == snapshot.RuleTrack || u.memory):
+		p.refuse("%s, which the program was writing, is gone", f.Path)
+	case rule != snapshot.RuleTrack:
 	case st.Size() < f.Size:
 		p.refuse("%s, which the program was writing, has %d bytes now and had %d", f.Path, st.Size(), f.Size)
 	case st.Size() > f.Size:
 		p.rollback = append(p.rollback, rollback{file: id, from: st.Size(), to: f.Size})
 	}
+	return nil
+}
+
+// findSaved decides for a file that the program writes and that is in the image. st
+// is nil when it is gone.
+func (p *Plan) findSaved(id int, st fs.FileInfo) error {
+	f := &p.manifest.Files[id]
+	if !f.Saved {
+		p.refuse("the content of %s is not in the image; give the rule to 'crtrace checkpoint'", f.Path)
+		return nil
+	}
+	r := rollback{file: id, to: f.Size, content: true}
+	if st != nil {
+		if same, err := sameHash(f, st); err != nil || same {
+			return err
+		}
+		r.from = st.Size()
+	}
+	p.rollback = append(p.rollback, r)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/tracer"
 )
 
@@ -27,9 +28,16 @@ const (
 // Options say how a tree is restored.
 type Options struct {
 	PIDs    PIDMode
-	Stdio   [3]*os.File  // what terminals and streams that led out of the tree are bound to
-	TailDir string       // where the cut tails of files are saved
-	Log     *slog.Logger // nil: nothing is logged
+	Stdio   [3]*os.File        // what terminals and streams that led out of the tree are bound to
+	TailDir string             // where the cut tails of files are saved
+	Files   snapshot.FileRules // they go before those of the image
+	Moves   snapshot.Moves     // directories that lie elsewhere now
+	// Cwd becomes the working directory of the root, and of whoever was in the
+	// same one. Empty: it stays.
+	Cwd string
+	Log *slog.Logger // nil: nothing is logged
+	// Progress is told what a restore waits for, when it takes long. It may be nil.
+	Progress func(what string)
 	// Inside: this process is the init of a pid namespace that was made for the
 	// restore. The program must lose the capabilities that this process has
 	// there.

@@ -40,11 +40,7 @@ func (b *broker) rollBack() error {
 
 func (b *broker) rollBackFile(n int, r rollback) error {
 	f := &b.m.Files[r.file]
-	flags := unix.O_RDWR | unix.O_CLOEXEC
-	if r.content {
-		flags |= unix.O_CREAT
-	}
-	fd, err := openPlain(f.Path, flags, uint32(f.Mode&0o777))
+	fd, err := openPlain(f.Path, unix.O_RDWR|unix.O_CLOEXEC)
 	if err != nil {
 		return err
 	}

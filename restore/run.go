@@ -64,7 +64,7 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	defer func() { err = errors.Join(err, r.broker.close()) }()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.abort())
+			err = errors.Join(err, r.abort(), r.broker.removeCreated())
 		}
 	}()
 	burner, err := newBurner()
@@ -83,13 +83,12 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 			return nil, err
 		}
 	}
-	if p.o.PIDs == PIDAuto {
-		r.ids.until = time.Now().Add(autoPatience)
-	}
 	if err := r.broker.open(ctx); err != nil {
 		return nil, err
 	}
-	r.warnings = append(r.warnings, r.broker.warnings...)
+	if p.o.PIDs == PIDAuto {
+		r.ids.until = time.Now().Add(autoPatience)
+	}
 	if r.seed, err = tracer.Spawn("/proc/self/exe", r.broker.seedFiles(), nil); err != nil {
 		return nil, err
 	}
@@ -109,7 +108,7 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	}
 	return &Tree{
 		Root: r.processes[0].stub.PID, Reach: r.ids.elapsed, Build: time.Since(began) - r.ids.elapsed,
-		Warnings: r.warnings,
+		Warnings: append(r.warnings, r.broker.warnings...),
 	}, nil
 }
 

@@ -1,9 +1,9 @@
 package restore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/crtrace/crtrace/snapshot"
 	"golang.org/x/sys/unix"
@@ -99,13 +99,10 @@ func bindPort(fd int, s *snapshot.Socket) error {
 // file system is removed, unless somebody listens there.
 func bindUnix(fd int, addr []byte) error {
 	err := bindRaw(fd, addr)
-	if !errors.Is(err, unix.EADDRINUSE) || len(addr) <= 2 || addr[2] == 0 {
-		if err != nil {
-			return err
-		}
-		return nil
+	path := pathOf(addr)
+	if !errors.Is(err, unix.EADDRINUSE) || path == "" {
+		return err
 	}
-	path := strings.TrimRight(string(addr[2:]), "\x00")
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return fmt.Errorf("%s is something else now", path)
@@ -127,12 +124,21 @@ func bindUnix(fd int, addr []byte) error {
 	return unix.Chmod(path, st.Mode&0o777)
 }
 
+// pathOf returns the name of a unix socket in the file system, empty if the address
+// is none.
+func pathOf(addr []byte) string {
+	const family, path = 2, 2
+	if len(addr) <= family || addr[0] != unix.AF_UNIX || addr[path] == 0 { // 0: an abstract one
+		return ""
+	}
+	return string(bytes.TrimRight(addr[path:], "\x00"))
+}
+
 // inDirectory runs fn in the working directory of the process that has the
 // socket: the name of a unix socket may be relative, and getsockname shows it as
 // it was. The working directory of this thread alone changes, for good.
 func (b *broker) inDirectory(s snapshot.Detail, addr []byte, fn func() error) error {
-	const path = 2
-	if len(addr) <= path || addr[path] == 0 || addr[path] == '/' {
+	if path := pathOf(addr); path == "" || path[0] == '/' {
 		return fn()
 	}
 	for i := range b.m.Processes {

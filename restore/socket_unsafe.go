@@ -26,6 +26,23 @@ func getpeername(fd int) ([]byte, error) {
 	return buf[:min(int(size), len(buf))], nil
 }
 
+// sendRaw sends a message to a raw struct sockaddr without waiting.
+func sendRaw(fd int, data, to []byte) error {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(unsafe.SliceData(to))), uintptr(len(to)))
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return errno
+		case int(n) < len(data):
+			return unix.EMSGSIZE
+		default:
+			return nil
+		}
+	}
+}
+
 // connectRaw connects a socket to a raw struct sockaddr.
 func connectRaw(fd int, addr []byte) error {
 	for {

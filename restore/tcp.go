@@ -2,7 +2,6 @@ package restore
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +19,13 @@ func openTCP(b *broker, d *snapshot.Description) (int, error) {
 	if fd, ok := b.connections[d.ID]; ok {
 		return fd, setStatus(fd, d)
 	}
+	if c.Reset {
+		fd, err := b.openReset(c)
+		if err != nil {
+			return -1, err
+		}
+		return fd, setStatus(fd, d)
+	}
 	if c.Pending {
 		fd, err := b.connectPending(c)
 		if err != nil {
@@ -31,9 +37,9 @@ func openTCP(b *broker, d *snapshot.Description) (int, error) {
 	var own, other int
 	var err error
 	if b.isServer(c) || !b.isServer(peer) {
-		own, other, err = connectTCP(b.ctx, c, peer)
+		own, other, err = b.connectTCP(c, peer)
 	} else {
-		other, own, err = connectTCP(b.ctx, peer, c)
+		other, own, err = b.connectTCP(peer, c)
 	}
 	if err != nil {
 		return -1, err
@@ -110,13 +116,13 @@ func (b *broker) isServer(c *snapshot.TCP) bool {
 }
 
 // connectTCP has the server's end accept a connection of the client's.
-func connectTCP(ctx context.Context, server, client *snapshot.TCP) (accepted, connected int, err error) {
-	listener, err := patiently(ctx, func() (int, error) { return listenAt(server) })
+func (b *broker) connectTCP(server, client *snapshot.TCP) (accepted, connected int, err error) {
+	listener, err := b.patiently(server, func() (int, error) { return listenAt(server) })
 	if err != nil {
 		return -1, -1, err
 	}
 	defer unix.Close(listener)
-	if connected, err = dial(ctx, client); err != nil {
+	if connected, err = b.dial(client); err != nil {
 		return -1, -1, err
 	}
 	for {
@@ -139,21 +145,29 @@ func connectTCP(ctx context.Context, server, client *snapshot.TCP) (accepted, co
 	return accepted, connected, nil
 }
 
-// patiently repeats what fails because an address is in use. When a connection has
-// ended in good order, the kernel keeps its addresses for a minute (TIME_WAIT).
-func patiently(ctx context.Context, fn func() (int, error)) (int, error) {
-	const patience, step = 65 * time.Second, 50 * time.Millisecond
+// patiently repeats what fails because the address of an end is in use. When a
+// connection has ended in good order, the kernel keeps its addresses for a minute
+// (TIME_WAIT).
+func (b *broker) patiently(c *snapshot.TCP, fn func() (int, error)) (int, error) {
+	const patience, quiet, step = 65 * time.Second, 2 * time.Second, 50 * time.Millisecond
+	told := false
 	tick := time.NewTicker(step)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); ; {
+	for began := time.Now(); ; {
 		fd, err := fn()
-		if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) || time.Now().After(end) {
+		waited := time.Since(began)
+		if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) || waited > patience {
 			return fd, err
+		}
+		if waited > quiet && !told {
+			told = true
+			b.plan.progress("the TCP port %d is still taken, by the connection that has ended or by another program; "+
+				"it may take a minute until it is free", int(c.Local[2])<<8|int(c.Local[3]))
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
-			return -1, ctx.Err()
+		case <-b.ctx.Done():
+			return -1, b.ctx.Err()
 		}
 	}
 }
@@ -178,8 +192,8 @@ func listenAt(c *snapshot.TCP) (int, error) {
 // itself chooses, from a range of one (6.3), may be one that a connection between
 // the same addresses has just given up; for a port that bind takes, the old
 // connection must have had SO_REUSEADDR.
-func dial(ctx context.Context, c *snapshot.TCP) (int, error) {
-	fd, err := patiently(ctx, func() (int, error) {
+func (b *broker) dial(c *snapshot.TCP) (int, error) {
+	fd, err := b.patiently(c, func() (int, error) {
 		for _, bind := range []func(int, []byte) error{bindRange, bindRaw} {
 			fd, err := tcpSocket(c)
 			if err != nil {
@@ -305,6 +319,54 @@ func shutTCP(fd int, c *snapshot.TCP) error {
 	return nil // it gets there when the other end reads
 }
 
+// openReset makes a connection that its other end, of ours, resets at once. What
+// had been received can still be read before the error.
+func (b *broker) openReset(c *snapshot.TCP) (int, error) {
+	listener, err := listenAnywhere(c.Family)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(listener)
+	at, err := unix.Getsockname(listener)
+	if err != nil {
+		return -1, fmt.Errorf("getsockname: %w", err)
+	}
+	fd, err := tcpSocket(c)
+	if err != nil {
+		return -1, err
+	}
+	b.keep(fd)
+	if err := unix.Connect(fd, at); err != nil {
+		return -1, fmt.Errorf("connect to ourselves: %w", err)
+	}
+	other, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("accept from ourselves: %w", err)
+	}
+	err = errors.Join(setTCPOptions(fd, c), fillTCP(other, c),
+		unix.SetsockoptLinger(other, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+	return fd, errors.Join(err, unix.Close(other))
+}
+
+// listenAnywhere listens on a free port of the loopback interface.
+func listenAnywhere(family int) (int, error) {
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	var at unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	if family == unix.AF_INET6 {
+		at = &unix.SockaddrInet6{Addr: [16]byte{15: 1}}
+	}
+	if err = unix.Bind(fd, at); err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		return -1, errors.Join(fmt.Errorf("listen to ourselves: %w", err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
 // isAccepted tells whether both ends of a connection have been open.
 func isAccepted(d *snapshot.Description) bool { return !d.Detail.(*snapshot.TCP).Pending }
 
@@ -318,7 +380,7 @@ func listenerFirst(b *broker, d *snapshot.Description) (int, bool) {
 
 // connectPending connects to a listener, which exists by now.
 func (b *broker) connectPending(c *snapshot.TCP) (int, error) {
-	fd, err := dial(b.ctx, c)
+	fd, err := b.dial(c)
 	if err != nil {
 		return -1, err
 	}

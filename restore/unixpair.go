@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"github.com/crtrace/crtrace/snapshot"
 	"golang.org/x/sys/unix"
@@ -124,11 +123,10 @@ func (b *broker) connectNamed(server, client *snapshot.UnixPair) (accepted, conn
 // withName runs fn, which binds a socket to a name, with nothing in the way in the
 // file system, and leaves the file system as it was.
 func withName(addr []byte, fn func() error) error {
-	const path = 2
-	if len(addr) <= path || addr[path] == 0 {
-		return fn() // abstract, or no name at all
+	name := pathOf(addr)
+	if name == "" {
+		return fn()
 	}
-	name := strings.TrimRight(string(addr[path:]), "\x00")
 	aside := fmt.Sprintf("%s.%016x", name, rand.Uint64())
 	err := unix.Rename(name, aside)
 	if err != nil && !errors.Is(err, unix.ENOENT) {

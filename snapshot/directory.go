@@ -13,6 +13,12 @@ type Directory struct {
 // Kind implements Detail.
 func (*Directory) Kind() Kind { return KindDirectory }
 
+// move implements movable.
+func (d *Directory) move(m Moves) error {
+	d.Path = m.apply(d.Path)
+	return nil
+}
+
 // check implements Detail.
 func (d *Directory) check(*validator) error {
 	return checkPath(d.Path)

@@ -20,6 +20,14 @@ type Watch struct {
 // Kind implements Detail.
 func (*Inotify) Kind() Kind { return KindInotify }
 
+// move implements movable.
+func (n *Inotify) move(m Moves) error {
+	for i := range n.Watches {
+		n.Watches[i].Path = m.apply(n.Watches[i].Path)
+	}
+	return nil
+}
+
 // check implements Detail.
 func (n *Inotify) check(*validator) error {
 	last := 0

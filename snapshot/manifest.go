@@ -95,6 +95,8 @@ type File struct {
 	SHA256  string `json:"sha256,omitempty"`  // of the content; empty where only size and time identify it
 	Saved   bool   `json:"saved,omitempty"`   // the content is in the image, as files/<sha256>
 	Deleted bool   `json:"deleted,omitempty"` // no name leads to it any more
+	// Rule is what the one who took the checkpoint wants to become of it.
+	Rule FileRule `json:"rule,omitempty"`
 }
 
 // Shared is memory that several mappings, descriptions or processes can hold:

@@ -12,6 +12,12 @@ type Path struct {
 // Kind implements Detail.
 func (*Path) Kind() Kind { return KindPath }
 
+// move implements movable.
+func (p *Path) move(m Moves) error {
+	p.Path = m.apply(p.Path)
+	return nil
+}
+
 // check implements Detail.
 func (p *Path) check(*validator) error {
 	return checkPath(p.Path)

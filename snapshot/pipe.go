@@ -27,6 +27,14 @@ type Pipe struct {
 // Kind implements Detail.
 func (*Pipe) Kind() Kind { return KindPipe }
 
+// move implements movable.
+func (p *Pipe) move(m Moves) error {
+	if p.FIFO != "" {
+		p.FIFO = m.apply(p.FIFO)
+	}
+	return nil
+}
+
 // check implements Detail.
 func (p *Pipe) check(*validator) error {
 	if p.FIFO != "" {

@@ -2,10 +2,11 @@ package snapshot
 
 import "fmt"
 
-// KindSocket is the kind of sockets without a peer.
+// KindSocket is the kind of sockets without a connection.
 const KindSocket Kind = "socket"
 
-// Socket is a socket that is connected to nobody: fresh, bound or listening.
+// Socket is a socket without a connection: fresh, bound or listening, or one for
+// datagrams.
 type Socket struct {
 	Family   int            `json:"family"`
 	Type     int            `json:"type"`
@@ -15,6 +16,10 @@ type Socket struct {
 	Listen   bool           `json:"listen,omitempty"`
 	Backlog  int            `json:"backlog,omitempty"`
 	Options  []SocketOption `json:"options"`
+	// Peer is the address that a datagram socket sends to, a struct sockaddr as
+	// getpeername gives it; empty: it is not connected.
+	Peer  []byte     `json:"peer,omitempty"`
+	Queue []Datagram `json:"queue,omitempty"` // of a datagram socket
 }
 
 // SocketOption is the value of one socket option that is not its default.
@@ -30,10 +35,31 @@ const maxSockaddr = 128
 // Kind implements Detail.
 func (*Socket) Kind() Kind { return KindSocket }
 
+// move implements movable.
+func (s *Socket) move(m Moves) (err error) {
+	if s.Local, err = moveName(s.Local, m); err != nil {
+		return err
+	}
+	if s.Peer, err = moveName(s.Peer, m); err != nil {
+		return err
+	}
+	for i := range s.Queue {
+		if s.Queue[i].From, err = moveName(s.Queue[i].From, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // check implements Detail.
 func (s *Socket) check(*validator) error {
-	if len(s.Local) > maxSockaddr {
-		return fmt.Errorf("an address of %d bytes", len(s.Local))
+	if len(s.Local) > maxSockaddr || len(s.Peer) > maxSockaddr {
+		return fmt.Errorf("addresses of %d and %d bytes", len(s.Local), len(s.Peer))
+	}
+	for i := range s.Queue {
+		if err := s.Queue[i].check(); err != nil {
+			return err
+		}
 	}
 	if err := checkOptions(s.Options); err != nil {
 		return err

@@ -1,8 +1,12 @@
 package snapshot
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
-// KindTCP is the kind of TCP connections whose other end is in the tree too, or was.
+// KindTCP is the kind of TCP connections whose other end is in the tree too, or was,
+// and of those that are to be reset.
 const KindTCP Kind = "tcp"
 
 // TCP is one end of a TCP connection.
@@ -13,6 +17,9 @@ type TCP struct {
 	Receive  []byte `json:"receive,omitempty"`
 	Shutdown bool   `json:"shutdown,omitempty"`  // this end sends no more (shutdown SHUT_WR)
 	PeerGone bool   `json:"peer_gone,omitempty"` // the other end was closed; what it had sent is in Receive
+	// Reset: the other end was outside the tree, and the connection comes back as one
+	// that the other end has reset.
+	Reset bool `json:"reset,omitempty"`
 	// Pending: the other end waits in the queue of a listener to be accepted.
 	Pending bool           `json:"pending,omitempty"`
 	Options []SocketOption `json:"options"`
@@ -28,6 +35,9 @@ func (t *TCP) check(*validator) error {
 		if len(a) < shortest || len(a) > maxSockaddr {
 			return fmt.Errorf("an address of %d bytes", len(a))
 		}
+	}
+	if t.Reset && (t.PeerGone || t.Pending) {
+		return errors.New("a connection that is to be reset, with another fate")
 	}
 	if t.Pending && (t.PeerGone || len(t.Receive) > 0) {
 		return fmt.Errorf("a connection that waits to be accepted has received %d bytes", len(t.Receive))

@@ -23,6 +23,12 @@ type UnixPair struct {
 // Kind implements Detail.
 func (*UnixPair) Kind() Kind { return KindUnixPair }
 
+// move implements movable.
+func (u *UnixPair) move(m Moves) (err error) {
+	u.Local, err = moveName(u.Local, m)
+	return err
+}
+
 // check implements Detail.
 func (u *UnixPair) check(*validator) error {
 	if len(u.Local) > maxSockaddr {

@@ -136,6 +136,8 @@ func (v *validator) files() error {
 			return fmt.Errorf("file %d (%s): size %d", i, f.Path, f.Size)
 		case f.SHA256 != "" && !isSHA256(f.SHA256):
 			return fmt.Errorf("file %d (%s): %q is not a SHA-256", i, f.Path, f.SHA256)
+		case !f.Rule.valid():
+			return fmt.Errorf("file %d (%s): there is no rule %q", i, f.Path, f.Rule)
 		case f.Saved && f.SHA256 == "":
 			return fmt.Errorf("file %d (%s) is saved without its SHA-256", i, f.Path)
 		}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/tracer"
 )
 
@@ -22,6 +23,11 @@ type Options struct {
 	Dir       string // the image's directory; must not exist, its parent must
 	Kill      bool   // end the program with SIGKILL once the image is committed
 	SaveFiles bool   // keep the content of every file that is open for writing in the image
+	// Files are rules for single files; they go before SaveFiles.
+	Files snapshot.FileRules
+	// TCPClose accepts TCP connections that lead out of the tree: they are reset on
+	// restore. Otherwise they are refused.
+	TCPClose bool
 	// Reaper is the process whose children are orphans of the tree: a subreaper
 	// that stands for it, and that started it in its own session and process
 	// group. 0: the tree has none, and what was orphaned is not part of it.

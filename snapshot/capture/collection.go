@@ -67,9 +67,11 @@ func passing(err error) bool {
 	return ok && !slices.ContainsFunc(u.Problems, func(p Problem) bool { return p.Hint != tryAgain })
 }
 
-// warn notes that something will not be exactly as it was.
+// warn notes, once, that something will not be exactly as it was.
 func (c *collection) warn(format string, args ...any) {
-	c.warnings = append(c.warnings, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(c.warnings, text) {
+		c.warnings = append(c.warnings, text)
+	}
 }
 
 // formatProblems lists problems, a line each.

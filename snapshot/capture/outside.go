@@ -2,13 +2,16 @@ package capture
 
 import "github.com/crtrace/crtrace/snapshot"
 
+// together is the hint for what is held by a process outside the tree.
+const together = "start both under one 'crtrace launch', or close it before the checkpoint"
+
 // takeOutside collects a standard stream that leads out of the tree; anything
 // else that does is refused.
-func takeOutside(t *target, v *view, what string) (snapshot.Detail, error) {
+func takeOutside(t *target, v *view, what, hint string) (snapshot.Detail, error) {
 	stream := t.streamOf(v)
 	if stream < 0 {
 		t.refuse(v.object(), what+" is held by a process outside the checkpoint",
-			"start both under one 'crtrace launch', or close it before the checkpoint")
+			hint)
 		return nil, nil
 	}
 	return &snapshot.Outside{Link: v.link, Stream: stream}, nil

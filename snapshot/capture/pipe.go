@@ -20,7 +20,7 @@ func takePipe(t *target, v *view) (snapshot.Detail, error) {
 		return nil, err
 	}
 	if ends.outside {
-		return takeOutside(t, v, "the other end of this pipe")
+		return takeOutside(t, v, "the other end of this pipe", together)
 	}
 	size, err := unix.FcntlInt(uintptr(v.fd), unix.F_GETPIPE_SZ, 0)
 	if err != nil {

@@ -16,16 +16,14 @@ func takeRegular(t *target, v *view) (snapshot.Detail, error) {
 		t.refuse(v.object(), "its name leads to another file now", "")
 		return nil, nil
 	}
-	save := t.o.SaveFiles && v.accessMode() != unix.O_RDONLY
-	id, err := t.addFile(path, path, false, false)
-	if err != nil {
-		return nil, err
+	written := v.accessMode() != unix.O_RDONLY
+	save := saveNot
+	switch rule := t.o.Files.For(path); {
+	case rule == snapshot.RuleSave && !written:
+		save = saveLater
+	case rule == snapshot.RuleSave, rule == "" && t.o.SaveFiles && written:
+		save = saveNow
 	}
-	if save && !t.surveying() && !t.m.Files[id].Saved {
-		t.m.Files[id].Saved = true
-		if err := t.saveFile(&t.m.Files[id], path); err != nil { // while the program stands still
-			return nil, err
-		}
-	}
-	return &snapshot.Regular{File: id, Offset: v.info.Pos}, nil
+	id, err := t.addFile(path, path, false, save)
+	return &snapshot.Regular{File: id, Offset: v.info.Pos}, err
 }

@@ -32,7 +32,7 @@ var socketOptions = []struct{ level, name int }{
 	{unix.IPPROTO_TCP, unix.TCP_FASTOPEN}, {unix.IPPROTO_TCP, unix.TCP_MAXSEG},
 }
 
-// takeSocket collects a socket without a peer.
+// takeSocket collects a socket without a connection.
 func takeSocket(t *target, v *view) (snapshot.Detail, error) {
 	s := &snapshot.Socket{}
 	for _, field := range []struct {
@@ -50,8 +50,12 @@ func takeSocket(t *target, v *view) (snapshot.Detail, error) {
 		t.refuse(v.object(), fmt.Sprintf("sockets of address family %d are not supported", s.Family), "")
 		return nil, nil
 	}
-	if _, err := unix.Getpeername(v.fd); err == nil {
-		return takeOutside(t, v, "the peer of this connected socket")
+	if isDatagram(s) {
+		if err := takePeer(v, s); err != nil {
+			return nil, err
+		}
+	} else if _, err := unix.Getpeername(v.fd); err == nil {
+		return takeOutside(t, v, "the peer of this connected socket", together)
 	}
 	listen, err := unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {
@@ -65,6 +69,9 @@ func takeSocket(t *target, v *view) (snapshot.Detail, error) {
 		return nil, err
 	}
 	if s.Unlinked, err = t.unlinked(v, s); err != nil {
+		return nil, err
+	}
+	if err := t.takeDatagrams(v, s); err != nil {
 		return nil, err
 	}
 	s.Options, err = changedOptions(v.fd, s)
@@ -119,7 +126,7 @@ func (t *target) surveyTCPSocket(v *view, s *snapshot.Socket) (ok bool, err erro
 
 // surveyQueue refuses a socket with data that was not read yet.
 func (t *target) surveyQueue(v *view, s *snapshot.Socket) (ok bool, err error) {
-	if s.Type == unix.SOCK_STREAM && s.Family == unix.AF_UNIX {
+	if isDatagram(s) || s.Type == unix.SOCK_STREAM && s.Family == unix.AF_UNIX {
 		return true, nil
 	}
 	if n, err := unix.IoctlGetInt(v.fd, unix.TIOCINQ); err == nil && n > 0 {

@@ -12,6 +12,36 @@ func getsockname(fd int) ([]byte, error) { return name(unix.SYS_GETSOCKNAME, fd)
 // getpeername returns the raw struct sockaddr of a socket's peer.
 func getpeername(fd int) ([]byte, error) { return name(unix.SYS_GETPEERNAME, fd) }
 
+// received tells what recvmsg(2) has received.
+type received struct {
+	size, control int    // bytes
+	from          []byte // struct sockaddr
+	truncated     bool   // the message, or what came with it, was larger
+}
+
+// receive calls recvmsg(2).
+func receive(fd int, buf, control []byte, flags int) (received, error) {
+	from := make([]byte, unix.SizeofSockaddrAny)
+	iov := unix.Iovec{Base: unsafe.SliceData(buf), Len: uint64(len(buf))}
+	msg := unix.Msghdr{
+		Name: unsafe.SliceData(from), Namelen: uint32(len(from)), Iov: &iov, Iovlen: 1,
+		Control: unsafe.SliceData(control), Controllen: uint64(len(control)),
+	}
+	for {
+		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), uintptr(flags))
+		switch errno {
+		case unix.EINTR:
+		case 0:
+			return received{
+				size: int(n), control: int(msg.Controllen), from: from[:min(int(msg.Namelen), len(from))],
+				truncated: msg.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0,
+			}, nil
+		default:
+			return received{}, errno
+		}
+	}
+}
+
 func name(call uintptr, fd int) ([]byte, error) {
 	buf := make([]byte, unix.SizeofSockaddrAny)
 	size := uint32(len(buf))

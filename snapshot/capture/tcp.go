@@ -64,9 +64,15 @@ func takeTCP(t *target, v *view) (snapshot.Detail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("names of the connection: %w", err)
 	}
-	if ok, err := t.surveyTCP(v, c); err != nil || !ok {
+	where, err := t.surveyTCP(v, c)
+	switch {
+	case err != nil || where == nowhere:
 		return nil, err
+	case where == outside && !t.o.TCPClose:
+		return takeOutside(t, v, "the other end of this TCP connection", "start both under one 'crtrace launch', "+
+			"or use --tcp-close, to have it reset on restore")
 	}
+	c.Reset = where == outside
 	if c.Options, err = tcpOptions(v.fd, c.Family); err != nil || t.surveying() {
 		return c, err
 	}
@@ -74,46 +80,59 @@ func takeTCP(t *target, v *view) (snapshot.Detail, error) {
 	return c, err
 }
 
+// whereabouts is where the other end of a connection is.
+type whereabouts int
+
+// The places.
+const (
+	nowhere whereabouts = iota // the connection was refused
+	inside                     // in the tree, or closed
+	outside
+)
+
 // surveyTCP finds out where the other end is, and refuses what can't be brought
 // about again.
-func (t *target) surveyTCP(v *view, c *snapshot.TCP) (ok bool, err error) {
+func (t *target) surveyTCP(v *view, c *snapshot.TCP) (whereabouts, error) {
 	info, err := tcpInfo(v)
 	if err != nil {
-		return false, err
+		return nowhere, err
 	}
 	switch info.State {
 	case tcpEstablished, tcpCloseWait:
 	case tcpFinWait2:
 		c.Shutdown = true
 	default:
-		if !t.surveying() {
-			t.refuse(v.object(), "the connection is being set up or closed", tryAgain)
-		}
-		return t.surveying(), nil
+		return t.refuseTCP(v, "the connection is being set up or closed"), nil
 	}
 	if peer := t.tcpPeer(c); peer != nil {
 		return t.surveyTransit(v, peer)
 	}
 	other, err := inetDiag(tcpAddress(c.Peer), tcpAddress(c.Local))
 	if err != nil {
-		return false, err
+		return nowhere, err
 	}
 	switch {
 	case info.State == tcpCloseWait && other.inode == 0 && (other.state != 0 || tcpAddress(c.Peer).Addr().IsLoopback()):
 		c.PeerGone = true
-		return true, nil
+		return inside, nil
 	case other.inode == 0 && other.state == tcpEstablished && t.tcpListener(c) && info.State == tcpEstablished:
 		if info.Bytes_sent == 0 {
 			c.Pending = true
-			return true, nil
+			return inside, nil
 		}
-		if !t.surveying() {
-			t.refuse(v.object(), "what was sent waits for the connection to be accepted", tryAgain)
-		}
-		return t.surveying(), nil
+		return t.refuseTCP(v, "what was sent waits for the connection to be accepted"), nil
 	}
-	detail, err := takeOutside(t, v, "the other end of this TCP connection")
-	return detail != nil, err
+	return outside, nil
+}
+
+// refuseTCP refuses what passes by itself, unless it may be over before the tree is
+// frozen.
+func (t *target) refuseTCP(v *view, why string) whereabouts {
+	if t.surveying() {
+		return inside
+	}
+	t.refuse(v.object(), why, tryAgain)
+	return nowhere
 }
 
 // tcpPeer returns the other end of a connection in the tree.
@@ -175,9 +194,9 @@ func (c *collection) pendingAt(listener *view) int {
 }
 
 // surveyTransit waits until everything that v has sent has arrived at its peer.
-func (t *target) surveyTransit(v, peer *view) (ok bool, err error) {
+func (t *target) surveyTransit(v, peer *view) (whereabouts, error) {
 	if t.surveying() {
-		return true, nil
+		return inside, nil
 	}
 	const patience, step = 300 * time.Millisecond, time.Millisecond
 	tick := time.NewTicker(step)
@@ -185,24 +204,44 @@ func (t *target) surveyTransit(v, peer *view) (ok bool, err error) {
 	for end := time.Now().Add(patience); ; <-tick.C {
 		sent, err := tcpInfo(v)
 		if err != nil {
-			return false, err
+			return nowhere, err
 		}
 		arrived, err := tcpInfo(peer)
 		if err != nil {
-			return false, err
+			return nowhere, err
 		}
 		received := arrived.Bytes_received
 		if arrived.State == tcpCloseWait {
 			received-- // the end of the stream counts as one
 		}
 		if sent.Notsent_bytes == 0 && sent.Bytes_sent-sent.Bytes_retrans == received {
-			return true, nil
+			return inside, nil
 		}
 		if time.Now().After(end) {
 			t.refuse(v.object(), fmt.Sprintf("%d bytes were sent that do not get through, because the receiver reads too little",
 				sent.Bytes_sent-sent.Bytes_retrans+uint64(sent.Notsent_bytes)-received), "try again when it has read more")
-			return false, nil
+			return nowhere, nil
 		}
+	}
+}
+
+// resetOnClose makes the connections of a stopped tree end by a reset when it is
+// killed. Otherwise the kernel would keep their addresses for a minute (TIME_WAIT),
+// in which a restore could not have them.
+func (c *collection) resetOnClose() {
+	for i := range c.m.Descriptions {
+		if d, ok := c.m.Descriptions[i].Detail.(*snapshot.TCP); !ok || d.Reset {
+			continue
+		}
+		v := c.byID[i]
+		if err := v.duplicate(); err != nil {
+			c.log.Info("a connection may keep its addresses", "pid", v.t.pid, "fd", v.num, "error", err)
+			continue
+		}
+		if err := unix.SetsockoptLinger(v.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+			c.log.Info("a connection may keep its addresses", "pid", v.t.pid, "fd", v.num, "error", err)
+		}
+		unix.Close(v.fd)
 	}
 }
 

@@ -203,6 +203,7 @@ const siginfoLen = 128
 
 // kill ends all processes. None of them sees another one end, as all are stopped.
 func (c *collection) kill() error {
+	c.resetOnClose()
 	var errs []error
 	for _, t := range c.targets {
 		if err := unix.Kill(t.pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isUnixPair matches connected unix sockets.
+// isUnixPair matches connected unix sockets, but for datagram sockets that are
+// connected to a name.
 func isUnixPair(v *view) bool {
 	if !isSocket(v) {
 		return false
@@ -17,8 +18,12 @@ func isUnixPair(v *view) bool {
 	if err != nil || family != unix.AF_UNIX {
 		return false
 	}
-	_, err = unix.Getpeername(v.fd)
-	return err == nil
+	peer, err := getpeername(v.fd)
+	if err != nil {
+		return false
+	}
+	typ, err := unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && (typ != unix.SOCK_DGRAM || named(peer) == nil)
 }
 
 // takeUnixPair collects one end of a pair. The messages in its queue are peeked
@@ -33,7 +38,7 @@ func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 		return nil, fmt.Errorf("SO_TYPE: %w", err)
 	}
 	if info.peer != 0 && !t.hasInode(info.peer) {
-		return takeOutside(t, v, "the peer of this connected socket")
+		return takeOutside(t, v, "the peer of this connected socket", together)
 	}
 	if u.Local, err = localAddress(v.fd); err != nil {
 		return nil, err
@@ -74,7 +79,7 @@ func (t *target) surveyUnixPair(v *view, u *snapshot.UnixPair) (ok bool, err err
 			return false, fmt.Errorf("sock_diag: %w", err)
 		}
 		if peer.peer != u.Ino || len(u.Local) > 0 {
-			t.refuse(v.object(), "datagram sockets that are connected by name are not supported", "")
+			t.refuse(v.object(), "one of this pair of datagram sockets has a name", "")
 			return false, nil
 		}
 	}
@@ -92,35 +97,29 @@ func (t *target) hasInode(ino uint64) bool {
 }
 
 // peekMessages copies what lies in a socket's queue, and tells whether there are
-// descriptors among it. The program's own peek offset is put back.
+// descriptors among it.
 func peekMessages(fd, typ int) (queue [][]byte, rights bool, err error) {
-	before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
-	if err != nil {
-		return nil, false, fmt.Errorf("SO_PEEK_OFF: %w", err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0); err != nil {
-		return nil, false, fmt.Errorf("SO_PEEK_OFF: %w", err)
-	}
-	defer func() {
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, before))
-	}()
 	buf, control := make([]byte, 1<<20), make([]byte, 4096)
-	for {
-		n, cn, _, _, err := unix.Recvmsg(fd, buf, control, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		if errors.Is(err, unix.EAGAIN) || err == nil && n == 0 && typ == unix.SOCK_STREAM {
-			return queue, rights, nil
+	err = peeking(fd, func() error {
+		for {
+			m, err := receive(fd, buf, control, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			if errors.Is(err, unix.EAGAIN) || err == nil && m.size == 0 && typ == unix.SOCK_STREAM {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("peek: %w", err)
+			}
+			if m.truncated {
+				return errors.New("peek: a message is too large")
+			}
+			rights = closeRights(control[:m.control]) || rights
+			if m.size == 0 && typ == unix.SOCK_SEQPACKET {
+				return nil // the other end is closed
+			}
+			queue = append(queue, append([]byte{}, buf[:m.size]...))
 		}
-		if err != nil {
-			return nil, false, fmt.Errorf("peek: %w", err)
-		}
-		if cn > 0 {
-			rights = closeRights(control[:cn]) || rights
-		}
-		if n == 0 && typ == unix.SOCK_SEQPACKET {
-			return queue, rights, nil // the other end is closed
-		}
-		queue = append(queue, append([]byte{}, buf[:n]...))
-	}
+	})
+	return queue, rights, err
 }
 
 // closeRights closes the descriptors that a peeked message has brought.

@@ -1,5 +1,6 @@
 // test: objects that no unprivileged restore can bring back; a checkpoint must refuse them and leave the program unharmed.
-// It is called as "refused STOPFILE STEPS SLACK TAMPER KIND [ADDRESS PORT]".
+// With the kind "tcp-again" it connects again when its connection is reset, as often as RESETS says.
+// It is called as "refused STOPFILE STEPS SLACK TAMPER KIND [ADDRESS PORT [RESETS]]".
 #include "victim.h"
 #include <arpa/inet.h>
 #include <linux/io_uring.h>
@@ -36,15 +37,25 @@ static int open_tcp(char **arg)
 	return fd;
 }
 
+// talk sends one byte to the peer, which echoes it.
+static int talk(int fd)
+{
+	char c = 'a' + victim_step % 26, back = 0;
+	if (send(fd, &c, 1, MSG_NOSIGNAL) != 1 || recv(fd, &back, 1, 0) != 1)
+		return -1;
+	CHECK_EQ(back, c);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	victim_init(argc, argv, 0);
 	if (argc < 6)
 		return 2;
 	const char *kind = argv[5];
-	int fd = -1;
+	int fd = -1, resets = argc > 8 ? atoi(argv[8]) : 0;
 	errno = 0;
-	if (strcmp(kind, "tcp") == 0 && argc == 8)
+	if (strncmp(kind, "tcp", 3) == 0 && argc >= 8)
 		fd = open_tcp(argv + 6);
 	else if (strcmp(kind, "io_uring") == 0)
 		fd = open_uring();
@@ -59,11 +70,16 @@ int main(int argc, char **argv)
 	ready();
 	while (step()) {
 		CHECK(fcntl(fd, F_GETFD) >= 0);
-		if (strcmp(kind, "tcp") == 0) { // the peer echoes
-			char c = 'a' + victim_step % 26, back = 0;
-			CHECK(write(fd, &c, 1) == 1 && read(fd, &back, 1) == 1 && back == c);
+		if (strncmp(kind, "tcp", 3) == 0 && talk(fd) < 0) {
+			CHECK_EQ(errno, ECONNRESET);
+			if (--resets < 0)
+				FAIL("the connection was reset");
+			close(fd);
+			fd = open_tcp(argv + 6);
+			CHECK_EQ(talk(fd), 0);
 		}
 		nap(4);
 	}
+	CHECK_EQ(resets, 0);
 	return pass();
 }

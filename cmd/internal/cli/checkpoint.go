@@ -24,6 +24,8 @@ type checkpointFlags struct {
 	output    string
 	kill      bool
 	saveFiles bool
+	files     []string
+	tcpClose  bool
 }
 
 // checkpointResult is the result in JSON.
@@ -46,7 +48,9 @@ func (a *app) newCheckpoint() *cobra.Command {
 			"What can't be brought back later is found before anything is touched, and listed.\n\n" +
 			"A program under 'crtrace launch' or 'crtrace restore' is checkpointed by that process;\n" +
 			"its requests are served one after the other. The image holds the memory of the program,\n" +
-			"with every secret in it: keep it as closed as it is made." + exitStatus(exitcode.Table),
+			"with every secret in it: keep it as closed as it is made.\n\n" + fileRulesHelp + "\n" +
+			"A TCP connection to a process that is not part of the checkpoint is refused. With --tcp-close\n" +
+			"the program finds it reset after a restore; a program that connects again copes with that." + exitStatus(exitcode.Table),
 		Example: "  crtrace checkpoint --pid 4242\n  crtrace checkpoint --pid 4242 --kill -o /scratch/before-maintenance",
 		Args:    exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,6 +70,8 @@ func (a *app) newCheckpoint() *cobra.Command {
 	flags.StringVarP(&f.output, "output", "o", "", "`DIR` to make (default crtrace-NAME-PID-TIME here)")
 	flags.BoolVar(&f.kill, "kill", false, "end the program once the image is complete")
 	flags.BoolVar(&f.saveFiles, "save-files", false, "keep the content of files that are open for writing in the image")
+	flags.StringArrayVar(&f.files, "files", nil, "`PATTERN=RULE` for files; may be repeated")
+	flags.BoolVar(&f.tcpClose, "tcp-close", false, "accept TCP connections to outside; a restore resets them")
 	flags.BoolVar(&a.json, "json", false, "print the result as JSON")
 	return cmd
 }
@@ -76,11 +82,17 @@ func (a *app) runCheckpoint(ctx context.Context, f checkpointFlags) error {
 	if err != nil {
 		return err
 	}
+	rules, err := fileRules(f.files)
+	if err != nil {
+		return err
+	}
 	dir, err := imageDir(f.output, t)
 	if err != nil {
 		return err
 	}
-	result, err := a.take(ctx, t, capture.Options{Dir: dir, Kill: f.kill, SaveFiles: f.saveFiles, Tool: toolVersion(), Log: a.log})
+	result, err := a.take(ctx, t, capture.Options{
+		Dir: dir, Kill: f.kill, SaveFiles: f.saveFiles, Files: rules, TCPClose: f.tcpClose, Tool: toolVersion(), Log: a.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -115,7 +127,9 @@ func (a *app) take(ctx context.Context, t *target, o capture.Options) (*capture.
 		return result, direct
 	}
 	a.log.Info("asking the supervisor", "supervisor", remote.Supervisor, "program", remote.Program)
-	reply, err := remote.Do(ctx, &wire.Request{Op: wire.OpCheckpoint, PID: t.pid, Dir: o.Dir, Kill: o.Kill, SaveFiles: o.SaveFiles})
+	reply, err := remote.Do(ctx, &wire.Request{
+		Op: wire.OpCheckpoint, PID: t.pid, Dir: o.Dir, Kill: o.Kill, SaveFiles: o.SaveFiles, Files: texts(o.Files), TCPClose: o.TCPClose,
+	})
 	switch {
 	case err != nil:
 		return nil, err

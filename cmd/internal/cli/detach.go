@@ -96,16 +96,7 @@ func (a *app) detachedCommand(f restoreFlags, dir string, report *os.File) (cmd 
 	if err != nil {
 		return nil, closeFiles, err
 	}
-	args := []string{"restore", "--pids", f.pids, "--report-fd", "3"}
-	if f.tailDir != "" {
-		args = append(args, "--tail-dir", f.tailDir)
-	}
-	if a.logFile != "" {
-		args = append(args, "--log-file", a.logFile)
-	}
-	if a.runtimeDir != "" {
-		args = append(args, "--runtime-dir", a.runtimeDir)
-	}
+	args := append([]string{"restore", "--pids", f.pids, "--report-fd", "3"}, a.passOn(f)...)
 	cmd = exec.Command("/proc/self/exe", append(args, "--", abs)...)
 	cmd.Args[0] = os.Args[0]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

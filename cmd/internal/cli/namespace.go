@@ -97,17 +97,7 @@ func namespaceAttr() *syscall.SysProcAttr {
 // insideArgs is the command line of the process inside the namespace.
 func (a *app) insideArgs(f restoreFlags, dir string) []string {
 	args := []string{"restore", "--inside", "--report-fd", strconv.Itoa(insideReportFD)}
-	for flag, value := range map[string]string{
-		"--tail-dir": f.tailDir, "--log-file": a.logFile, "--runtime-dir": a.runtimeDir,
-	} {
-		if value != "" {
-			args = append(args, flag, value)
-		}
-	}
-	if f.redirect {
-		args = append(args, "--redirect-vdso")
-	}
-	return append(args, "--", dir)
+	return append(append(args, a.passOn(f)...), "--", dir)
 }
 
 // inside is what the process inside a namespace knows of the world outside. It

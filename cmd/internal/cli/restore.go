@@ -25,6 +25,9 @@ var pidModes = []string{string(restore.PIDAuto), string(restore.PIDHost), string
 type restoreFlags struct {
 	pids     string
 	tailDir  string
+	files    []string
+	remap    []string
+	cwd      string
 	detach   bool
 	dryRun   bool
 	reportFD int  // hidden: descriptor that a detached restore reports on, 0 without
@@ -49,7 +52,10 @@ func (a *app) newRestore() *cobra.Command {
 			"  namespace  the original ids in a pid namespace of their own\n" +
 			"  any        whatever ids are free; for programs that do not care\n\n" +
 			"Files that have grown since the checkpoint are rolled back to their length of then; what is\n" +
-			"cut off is kept in the directory of --tail-dir.\n\n" +
+			"cut off is kept in the directory of --tail-dir. Rules that are given here go before those of\n" +
+			"the checkpoint.\n\n" + fileRulesHelp + "\n" +
+			"When the program's files lie elsewhere now, --remap OLD=NEW says where, for all that is below\n" +
+			"the directory OLD, and --cwd which directory the program works in.\n\n" +
 			"With --detach the program runs in the background, in a session of its own. Its standard\n" +
 			"streams are those of this command where they lead to files, else /dev/null.\n\n" +
 			"Failures before the program runs have the statuses 1 to 6 and 130, which the program may have\n" +
@@ -71,6 +77,9 @@ func (a *app) newRestore() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.pids, "pids", string(restore.PIDAuto), "process ids: `MODE` is "+strings.Join(pidModes, ", "))
 	flags.StringVar(&f.tailDir, "tail-dir", "", "`DIR` for what is cut off files (default DIR.tails)")
+	flags.StringArrayVar(&f.files, "files", nil, "`PATTERN=RULE` for files; may be repeated")
+	flags.StringArrayVar(&f.remap, "remap", nil, "`OLD=NEW`: a directory that lies elsewhere now; may be repeated")
+	flags.StringVar(&f.cwd, "cwd", "", "`DIR` to work in")
 	flags.BoolVar(&f.detach, "detach", false, "return when the program runs, and print its pid")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be done")
 	flags.IntVar(&f.reportFD, "report-fd", 0, "")
@@ -114,9 +123,44 @@ func (a *app) options(f restoreFlags, dir string) (restore.Options, error) {
 	if err != nil {
 		return restore.Options{}, fmt.Errorf("directory %s: %w", tails, err)
 	}
-	return restore.Options{
-		PIDs: restore.PIDMode(f.pids), Inside: f.inside, RedirectVDSO: f.redirect, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, TailDir: tails, Log: a.log,
-	}, nil
+	o := restore.Options{
+		PIDs: restore.PIDMode(f.pids), Inside: f.inside, RedirectVDSO: f.redirect,
+		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, TailDir: tails, Log: a.log,
+		Progress: func(what string) { a.note("crtrace: %s", printable(what)) },
+	}
+	if o.Files, err = fileRules(f.files); err == nil {
+		o.Moves, err = moves(f.remap)
+	}
+	if err == nil && f.cwd != "" {
+		o.Cwd, err = filepath.Abs(f.cwd)
+	}
+	return o, err
+}
+
+// passOn is the part of a command line that another crtrace needs to restore in
+// the same way.
+func (a *app) passOn(f restoreFlags) []string {
+	var args []string
+	for _, flag := range []struct{ name, value string }{
+		{"--tail-dir", f.tailDir}, {"--cwd", f.cwd}, {"--log-file", a.logFile}, {"--runtime-dir", a.runtimeDir},
+	} {
+		if flag.value != "" {
+			args = append(args, flag.name, flag.value)
+		}
+	}
+	for _, rule := range f.files {
+		args = append(args, "--files", rule)
+	}
+	for _, move := range f.remap {
+		args = append(args, "--remap", move)
+	}
+	if a.quiet {
+		args = append(args, "--quiet")
+	}
+	if f.redirect {
+		args = append(args, "--redirect-vdso")
+	}
+	return args
 }
 
 // openPlan opens the image and makes the plan. The caller must close the image.

@@ -16,6 +16,7 @@ import (
 	"github.com/crtrace/crtrace/cmd/internal/exitcode"
 	"github.com/crtrace/crtrace/cmd/internal/rundir"
 	"github.com/crtrace/crtrace/cmd/internal/wire"
+	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/snapshot/capture"
 	"github.com/crtrace/crtrace/tracer"
 	"github.com/crtrace/crtrace/tracer/procfs"
@@ -217,9 +218,13 @@ func (v *server) checkpoint(ctx context.Context, req *wire.Request, gone func() 
 	if pid == v.s.pid { // the whole tree, with the orphans that came to us
 		reaper = os.Getpid()
 	}
+	rules, err := snapshot.ParseFileRules(req.Files)
+	if err != nil {
+		return nil, exitcode.With(exitcode.Usage, err)
+	}
 	v.s.cfg.Log.Info("checkpoint", "pid", req.PID, "dir", req.Dir)
 	return v.s.cfg.Checkpoint(ctx, pid, capture.Options{
-		Dir: req.Dir, Kill: req.Kill, SaveFiles: req.SaveFiles, Tool: v.s.cfg.Tool, Log: v.s.cfg.Log,
+		Dir: req.Dir, Kill: req.Kill, SaveFiles: req.SaveFiles, Files: rules, TCPClose: req.TCPClose, Tool: v.s.cfg.Tool, Log: v.s.cfg.Log,
 		Sleeps: v.s.cfg.Sleeps, Reaper: reaper,
 	})
 }

@@ -35,11 +35,13 @@ const (
 
 // Request is what a client asks for.
 type Request struct {
-	Op        string `json:"op"`
-	PID       int    `json:"pid,omitempty"` // root of the tree, as the client sees it
-	Dir       string `json:"dir,omitempty"` // absolute path of the image
-	Kill      bool   `json:"kill,omitempty"`
-	SaveFiles bool   `json:"save_files,omitempty"`
+	Op        string   `json:"op"`
+	PID       int      `json:"pid,omitempty"` // root of the tree, as the client sees it
+	Dir       string   `json:"dir,omitempty"` // absolute path of the image
+	Kill      bool     `json:"kill,omitempty"`
+	SaveFiles bool     `json:"save_files,omitempty"`
+	Files     []string `json:"files,omitempty"` // rules, as snapshot.ParseFileRules reads them
+	TCPClose  bool     `json:"tcp_close,omitempty"`
 }
 
 // Validate checks what does not need the system to be checked.
