@@ -5,10 +5,10 @@ from jupyter_client.manager import KernelManager
 
 from tree import LIMIT, check, steps
 
-os.environ.update(JUPYTER_RUNTIME_DIR=os.getcwd(), IPYTHONDIR=os.path.abspath("ipython"), JUPYTER_CONFIG_DIR=os.getcwd())
+os.environ.update(JUPYTER_RUNTIME_DIR=os.getcwd(), PYDEVD_DISABLE_FILE_VALIDATION="1")
 manager = KernelManager(kernel_name="python3")
-manager.kernel_cmd = ["/usr/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-manager.start_kernel()
+# The database of the history would be of a later time than the restored kernel.
+manager.start_kernel(extra_arguments=["--HistoryManager.enabled=False"])
 client = manager.blocking_client()
 client.start_channels()
 client.wait_for_ready(timeout=LIMIT)

@@ -1,6 +1,7 @@
-"""nginx with two workers, under load from inside the tree: kept connections, new ones, a large file read slowly."""
+"""nginx with two workers, under load from inside the tree: kept connections, new ones, a reply that is read slowly."""
 import http.client
 import os
+import time
 
 from tree import LIMIT, check, connect, end, free_port, start, steps
 
@@ -26,14 +27,10 @@ with open("nginx.conf", "w") as f:
 page = b"".join(b"%d\n" % i for i in range(20000))
 with open("page", "wb") as f:
     f.write(page)
-with open("large", "wb") as f:
-    f.write(page * 50)
 server = start("/usr/sbin/nginx", "-p", os.getcwd(), "-c", "nginx.conf", "-e", "error.log")
 connect(port).close()
 kept = [http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT) for _ in range(4)]
-slow = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
-slow.request("GET", "/large")
-response, read = slow.getresponse(), 0
+slow, part = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT), None
 asked = 0
 for n in steps():
     for c in kept:
@@ -42,13 +39,17 @@ for n in steps():
     check("code", get(once, "/code"), (204, b""))
     once.close()
     asked += len(kept) + 1
-    # The large file is under way all the time, its buffers are full.
-    part = response.read(5000)
-    check("large file", part, (page * 2)[read % len(page):][:len(part)])
-    read += len(part)
-    if read == len(page) * 50:
-        slow.request("GET", "/large")
-        response, read = slow.getresponse(), 0
+    # A part of this reply waits unread between the steps.
+    if part is None:
+        slow.request("GET", "/page")
+        slow_reply, part = slow.getresponse(), b""
+        asked += 1
+    part += slow_reply.read(10000)
+    check("a part of the page", part, page[:len(part)])
+    if len(part) == len(page):
+        slow_reply.read()
+        part = None
+    time.sleep(0.01)
 for c in kept + [slow]:
     c.close()
 end(server)

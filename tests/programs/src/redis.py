@@ -1,8 +1,7 @@
 """redis with an append-only file, under load from two clients inside the tree; what the file holds is read back at the end."""
 import os
-import socket
 
-from tree import LIMIT, check, connect, end, free_port, start, steps
+from tree import LIMIT, check, connect, end, free_port, start, steps, until
 
 
 class Client:
@@ -27,6 +26,10 @@ class Client:
             return [self.answer() for _ in range(int(rest))]
         return rest.decode()
 
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
     def ask(self, *words):
         self.send(*words)
         return self.answer()
@@ -35,6 +38,12 @@ class Client:
 def serve(port):
     return start("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", os.getcwd(), "--appendonly", "yes",
                  "--appendfsync", "everysec", "--save", "", "--daemonize", "no", log="redis.log")
+
+
+def loaded(client):
+    """The list, once the server has read its file; until then it answers with an error."""
+    values = client.ask("LRANGE", "list", 0, -1)
+    return values if isinstance(values, list) else None
 
 
 port = free_port()
@@ -50,19 +59,12 @@ for n in steps():
         check("sum", two.answer(), (n - 1) * 1225 + i * (i + 1) // 2)
     check("tail", one.ask("LRANGE", "list", -2, -1), [b"%d" % (n * 50 + 48), b"%d" % (n * 50 + 49)])
 for c in (one, two):
-    c.socket.close()
+    c.close()
 end(server)
 server = serve(port)
 again = Client(port)
-try:
-    length = n
-except NameError:
-    length = 0
-import time
-deadline = time.monotonic() + LIMIT
-while (values := again.ask("LRANGE", "list", 0, -1)) and isinstance(values, str) and time.monotonic() < deadline:
-    pass  # it is still loading
-check("the file's list", values, [b"%d" % i for i in range(50, 50 * (length + 1))])
-check("the file's sum", again.ask("GET", "sum"), b"%d" % (length * 1225))
+check("the file's list", until("the file is read", lambda: loaded(again)), [b"%d" % i for i in range(50, 50 * (n + 1))])
+check("the file's sum", again.ask("GET", "sum"), b"%d" % (n * 1225))
+again.close()
 end(server)
 print("PASS", flush=True)

@@ -1,4 +1,4 @@
-"""GNU screen with vim and a shell: hardcopies are what they were before, the shell goes on counting."""
+"""GNU screen with vim and a counting shell: the screen of vim stays what it was, the shell goes on counting."""
 import os
 import subprocess
 
@@ -35,20 +35,22 @@ def settled(window, text):
 
 directory = os.path.abspath("sockets")
 os.mkdir(directory, 0o700)
-os.environ.update(SCREENDIR=directory, TERM="xterm", LANG="C", PS1="$ ", ENV="", SYSSCREENRC="/dev/null")
+os.environ.update(SCREENDIR=directory, TERM="xterm", LANG="C", SYSSCREENRC="/dev/null")
+os.environ.pop("STY", None)
 with open("text", "w") as f:
     f.write("first line\n")
-subprocess.run(("screen", "-c", "/dev/null", "-dmS", NAME, "-t", "shell", "sh"), check=True)
+with open("count.sh", "w") as f:
+    f.write("n=0; while read -r word; do n=$((n + 1)); clear; echo $word $n.; done")
+subprocess.run(("screen", "-c", "/dev/null", "-dmS", NAME, "-t", "shell", "sh", "count.sh"), check=True)
 until("screen starts", lambda: subprocess.run(("screen", "-S", NAME, "-Q", "select", "."), capture_output=True).returncode == 0)
 screen("-X", "screen", "-t", "vim", "vim", "-u", "NONE", "-n", "text")
 settled("vim", "first line")
 screen("-p", "vim", "-X", "stuff", "osecond line")
 before = settled("vim", "second line")
-screen("-p", "shell", "-X", "stuff", "n=0\n")
 
 for n in steps():
     check("screen of vim", hardcopy("vim"), before)
-    screen("-p", "shell", "-X", "stuff", "clear; n=$((n + 1)); echo is $n.\n")
+    screen("-p", "shell", "-X", "stuff", "is\r")
     until(f"the shell counts to {n}", lambda: f"is {n}." in hardcopy("shell"))
 
 screen("-p", "vim", "-X", "stuff", "\x1b:wq\r")
