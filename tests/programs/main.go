@@ -68,10 +68,10 @@ func runAll() error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(dir) // with -keep it is not empty
+	defer func() { _ = os.Remove(dir) }() // with -keep it is not empty
 	if *binary == "" {
 		*binary = filepath.Join(dir, "crtrace")
-		defer os.Remove(*binary)
+		defer func() { _ = os.Remove(*binary) }() // the directory tells
 		build := exec.Command("go", "build", "-o", *binary, "./cmd/crtrace")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := build.CombinedOutput(); err != nil {
