@@ -12,7 +12,7 @@ var melt = []string{"mpirun.openmpi", "--oversubscribe", "-n", "2", "lmp", "-in"
 
 // lammps is a molecular dynamics program under MPI: two ranks which exchange atoms
 // through shared memory. Its input ends by itself.
-var lammps = entry{name: "lammps mpirun", packages: []string{"lammps", "openmpi-bin"}, tools: []string{"lmp"}, ordinary: true,
+var lammps = entry{name: "lammps", packages: []string{"lammps", "openmpi-bin"}, tools: []string{"lmp"}, ordinary: true,
 	source: "melt.in", run: melt,
 	progress: func(l *life) int { return len(thermo(l.read("out"))) },
 	check:    checkMelt}

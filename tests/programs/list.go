@@ -8,7 +8,7 @@ type entry struct {
 	name     string
 	packages []string // of Debian
 	tools    []string // commands that must be there beside the first word of run
-	modules  bool     // the packages are libraries, which no command shows
+	modules  bool     // no command shows whether the packages are there
 	large    bool     // -install leaves it alone
 	ordinary bool     // it does not run as root
 	source   string   // in src

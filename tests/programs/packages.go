@@ -15,7 +15,8 @@ func ensure(e entry) error {
 	missing := missingPackages(e)
 	if len(missing) > 0 && *install && !e.large {
 		cmd := exec.Command("apt-get", append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		// In runlevel 1 Debian does not start a server that was just installed.
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("apt-get install %s: %w\n%s", strings.Join(missing, " "), err, text)
 		}

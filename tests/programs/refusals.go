@@ -25,7 +25,7 @@ var refusals = []entry{
 		run: []string{"strace", "-f", "-o", "strace.log", "/usr/bin/python3", "SOURCE", "STOP"}},
 	{name: "io_uring", packages: []string{"gcc", "libc6-dev"}, source: "uring.c", refused: "io_uring",
 		compile: []string{"gcc", "-O2", "-o", "OUT", "SOURCE"}, run: []string{"OUT", "STOP"}},
-	{name: "outside server", packages: []string{"python3"}, source: "client.py", refused: "outside",
+	{name: "outside-server", packages: []string{"python3"}, source: "client.py", refused: "outside",
 		run: []string{"/usr/bin/python3", "-B", "SOURCE", "STOP", "PEER"}},
 	{name: "chromium", packages: []string{"chromium"}, tools: []string{"chromium"}, large: true, ordinary: true, source: "chromium.py",
 		refused: "seccomp", run: []string{"/usr/bin/python3", "-B", "SOURCE", "STOP"}},
