@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -69,6 +70,7 @@ func runAll() error {
 		return err
 	}
 	defer func() { _ = os.Remove(dir) }() // with -keep it is not empty
+	cleanUpOnSignal(dir)
 	if *binary == "" {
 		*binary = filepath.Join(dir, "crtrace")
 		defer func() { _ = os.Remove(*binary) }() // the directory tells
@@ -102,6 +104,25 @@ func runAll() error {
 		return fmt.Errorf("no program is called %s", *only)
 	}
 	return nil
+}
+
+// cleanUpOnSignal leaves nothing behind when the user has seen enough.
+func cleanUpOnSignal(dir string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		status := 1
+		if n, ok := s.(syscall.Signal); ok {
+			status = 128 + int(n)
+		}
+		// Whoever is orphaned by this comes to us.
+		err := errors.Join(killAll(os.Getpid()), killStrays(), os.RemoveAll(dir))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "programs:", err)
+		}
+		os.Exit(status)
+	}()
 }
 
 // chosen are the programs that -only names, in the order of the lists.

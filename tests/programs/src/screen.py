@@ -1,4 +1,5 @@
 """GNU screen with vim and a counting shell: the screen of vim stays what it was, the shell goes on counting."""
+import itertools
 import os
 import subprocess
 
@@ -11,19 +12,23 @@ def screen(*words):
     subprocess.run(("screen", "-S", NAME, *words), check=True, capture_output=True)
 
 
+copies = itertools.count(1)
+
+
 def hardcopy(window):
-    """What a window shows; screen writes it to a file, some time later."""
-    if os.path.exists("copy"):
-        os.unlink("copy")
-    screen("-p", window, "-X", "hardcopy", os.path.abspath("copy"))
+    """What a window shows. Screen writes it to a file, some time later; each
+    time to another one, as crtrace does not bring back files that were removed after a checkpoint."""
+    name = f"copy-{next(copies)}"
+    screen("-p", window, "-X", "hardcopy", os.path.abspath(name))
 
     def read():
         try:
-            with open("copy", errors="replace") as f:
+            with open(name, errors="replace") as f:
                 return f.read()
         except FileNotFoundError:
             return ""
-    return until(f"a hardcopy of {window}", read)
+    # A window has 24 lines; what is shorter is not complete yet.
+    return until(f"a hardcopy of {window}", lambda: read().count("\n") >= 24 and read())
 
 
 def settled(window, text):
