@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +32,7 @@ type life struct {
 	dir    string
 	words  *strings.Replacer // for command lines
 	root   int               // pid
+	inner  int               // the pid that the root has in its own namespace, always
 	parent *exec.Cmd         // launch or restore; nil when it has ended
 	ended  chan struct{}     // closed then
 	err    error             // how; read after ended
@@ -105,7 +105,7 @@ func (l *life) launch() error {
 	err = l.wait("the program starts", func() bool {
 		pids := children(cmd.Process.Pid)
 		if len(pids) > 0 {
-			l.root = pids[0]
+			l.root, l.inner = pids[0], innermost(pids[0])
 		}
 		return len(pids) > 0
 	})
@@ -183,36 +183,34 @@ func (l *life) kill(from int) error {
 	return killStrays()
 }
 
-var restoredLine = regexp.MustCompile(`msg=restored root=(\d+)`)
-
 // restore brings the program back and waits until it has done more than before
 // its death.
 func (l *life) restore(image string, sum *cost) error {
 	reached, begun := l.progress(), time.Now()
-	cmd := exec.Command(*binary, "restore", "--verbose", "--pids="+*mode, image)
-	if err := l.begin(cmd); err != nil {
+	if err := l.begin(exec.Command(*binary, "restore", "--quiet", "--pids="+*mode, image)); err != nil {
 		return err
 	}
-	l.root = 0
-	err := l.wait("the program is restored", func() bool {
-		match := restoredLine.FindStringSubmatch(l.read("crtrace.err"))
-		if match == nil {
-			return false
-		}
-		// It has this pid in its own namespace, which need not be ours.
-		pid, _ := strconv.Atoi(match[1]) // digits
-		for _, p := range descendants(cmd.Process.Pid) {
-			if innermost(p) == pid {
-				l.root = p
-			}
-		}
-		return l.root != 0
-	})
+	err := l.wait("the program is restored", l.restored)
 	sum.restore += time.Since(begun)
 	if err != nil {
 		return err
 	}
 	return l.wait("the restored program overtakes itself", func() bool { return l.progress() > reached })
+}
+
+// restored looks for the root, which is traced until all are let go.
+func (l *life) restored() bool {
+	all := descendants(l.parent.Process.Pid)
+	i := slices.IndexFunc(all, func(pid int) bool { return innermost(pid) == l.inner })
+	if *mode == "any" { // the first child
+		i = min(len(all), 1) - 1
+	}
+	if i < 0 || field(all[i], "TracerPid") != "0" {
+		return false
+	}
+	l.root = all[i]
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", l.root))
+	return err == nil && exe != *binary
 }
 
 // finish lets the program come to its end and checks the whole output.

@@ -33,17 +33,25 @@ func descendants(pid int) []int {
 	return all
 }
 
-// innermost is the pid that a process has in its own namespace; 0 if it is gone.
-func innermost(pid int) int {
+// field returns a line of /proc/PID/status; "" if the process is gone.
+func field(pid int, name string) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // gone: no text
 	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			ids := strings.Fields(value)
-			n, _ := strconv.Atoi(ids[len(ids)-1]) // the kernel writes numbers
-			return n
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
 		}
 	}
-	return 0
+	return ""
+}
+
+// innermost is the pid that a process has in its own namespace; 0 if it is gone.
+func innermost(pid int) int {
+	ids := strings.Fields(field(pid, "NSpid"))
+	if len(ids) == 0 {
+		return 0
+	}
+	n, _ := strconv.Atoi(ids[len(ids)-1]) // the kernel writes numbers
+	return n
 }
 
 // killAll sends SIGKILL to all descendants of a process. Parents die first: they
