@@ -85,13 +85,21 @@ func openMaster(want int) (fd, index int, err error) {
 	}
 }
 
-// openSlave opens the slave side of a pseudo terminal.
+// openSlave opens the slave side of a pseudo terminal. This way leaves O_CLOEXEC,
+// if asked for, among the flags of the description, as open(2) does not: then
+// /proc/PID/fdinfo shows it for every duplicate.
 func openSlave(master, flags int) (int, error) {
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, uintptr(flags|unix.O_NOCTTY|unix.O_CLOEXEC))
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, uintptr(flags|unix.O_NOCTTY))
 	if errno != 0 {
 		return -1, fmt.Errorf("TIOCGPTPEER: %w", errno)
 	}
+	unix.CloseOnExec(int(fd))
 	return int(fd), nil
+}
+
+// slaveFlags are the flags that openSlave opens a description with.
+func slaveFlags(d *snapshot.Description) int {
+	return openFlags(d)&^unix.O_CLOEXEC | int(d.Flags)&unix.O_CLOEXEC
 }
 
 // openPTY opens one side.
@@ -105,7 +113,7 @@ func openPTY(b *broker, d *snapshot.Description) (int, error) {
 		t.given = true
 		return t.master, setStatus(t.master, d)
 	}
-	fd, err := openSlave(t.master, openFlags(d))
+	fd, err := openSlave(t.master, slaveFlags(d))
 	if err != nil {
 		return -1, err
 	}
@@ -146,7 +154,7 @@ func makeControl(p *process, d *snapshot.Description) (int, error) {
 		return int(num), err
 	}
 	t := p.broker.terminals[d.Detail.(*snapshot.Control).Terminal]
-	fd, err := openSlave(t.master, openFlags(d))
+	fd, err := openSlave(t.master, slaveFlags(d))
 	if err != nil {
 		return -1, err
 	}

@@ -12,12 +12,13 @@ import (
 
 // view is one descriptor of a process, seen through a duplicate of it.
 type view struct {
-	t    *target
-	num  int
-	id   int    // of its description
-	link string // as in /proc/PID/fd
-	info procfs.FDInfo
-	st   unix.Stat_t
+	t           *target
+	num         int
+	id          int           // of its description
+	link        string        // as in /proc/PID/fd
+	info        procfs.FDInfo // its Flags are those of the description, without O_CLOEXEC
+	st          unix.Stat_t
+	closeOnExec bool // as fdinfo says
 	// fd shares the description with the program: nothing may change its offset
 	// or flags. An os.File would: its Fd method clears O_NONBLOCK. -1: another
 	// view of the same description has one.
@@ -98,7 +99,7 @@ func (c *collection) takeDescriptors() error {
 
 // takeDescription collects one description.
 func (t *target) takeDescription(id int, v *view) (snapshot.Description, error) {
-	d := snapshot.Description{ID: id, Flags: snapshot.Hex(v.info.Flags &^ unix.O_CLOEXEC)}
+	d := snapshot.Description{ID: id, Flags: snapshot.Hex(v.info.Flags)}
 	for _, c := range collectors {
 		if !c.match(v) {
 			continue
@@ -144,6 +145,8 @@ func (t *target) look(fd procfs.FD) (*view, error) {
 	if v.info, err = procfs.ReadFDInfo(t.pid, fd.Num); err != nil {
 		return nil, err
 	}
+	v.closeOnExec = v.info.Flags&unix.O_CLOEXEC != 0
+	v.info.Flags &^= unix.O_CLOEXEC
 	return v, unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.pid, fd.Num), &v.st)
 }
 
@@ -157,7 +160,31 @@ func (v *view) duplicate() error {
 	if v.fd, err = unix.PidfdGetfd(pidfd, v.num, 0); err != nil {
 		return fmt.Errorf("pidfd_getfd: %w", err)
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(v.fd, &st); err != nil || st.Dev != v.st.Dev || st.Ino != v.st.Ino {
+		unix.Close(v.fd)
+		return errors.Join(err, unix.EBADF) // the program runs, and the number means something else now
+	}
 	return nil
+}
+
+// closesOnExec tells whether a descriptor is closed by execve. Some ways to open a
+// file (TIOCGPTPEER) leave O_CLOEXEC among the flags of the description; then
+// fdinfo shows it for all descriptors, and only the process itself can tell.
+func (v *view) closesOnExec(description *view) (bool, error) {
+	if !v.closeOnExec || v.t.surveying() {
+		return v.closeOnExec, nil
+	}
+	flags, err := unix.FcntlInt(uintptr(description.fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_CLOEXEC == 0 {
+		return true, err
+	}
+	description.info.Flags |= unix.O_CLOEXEC
+	got, err := v.t.call(unix.SYS_FCNTL, uint64(v.num), unix.F_GETFD)
+	if err != nil {
+		return false, fmt.Errorf("F_GETFD: %w", err)
+	}
+	return got&unix.FD_CLOEXEC != 0, nil
 }
 
 // groupViews finds out which descriptors share a description and fills the
@@ -171,7 +198,7 @@ func (c *collection) groupViews() error {
 	}
 	byKey := map[key][]int{} // ids of descriptions that look alike
 	for _, v := range c.views {
-		k := key{v.st.Dev, v.st.Ino, v.info.Flags &^ unix.O_CLOEXEC, v.info.Pos, v.link}
+		k := key{v.st.Dev, v.st.Ino, v.info.Flags, v.info.Pos, v.link}
 		id, err := c.sameView(v, byKey[k])
 		if err == nil && id < 0 {
 			if err = v.duplicate(); err == nil {
@@ -187,9 +214,11 @@ func (c *collection) groupViews() error {
 			return fmt.Errorf("process %d: %s: %w", v.t.pid, v.object(), err)
 		}
 		v.id, v.t.idOf[v.num] = id, id
-		v.t.out.FDs = append(v.t.out.FDs, snapshot.FD{
-			Num: v.num, Description: id, CloseOnExec: v.info.Flags&unix.O_CLOEXEC != 0,
-		})
+		closes, err := v.closesOnExec(c.byID[id])
+		if err != nil {
+			return fmt.Errorf("process %d: %s: %w", v.t.pid, v.object(), err)
+		}
+		v.t.out.FDs = append(v.t.out.FDs, snapshot.FD{Num: v.num, Description: id, CloseOnExec: closes})
 	}
 	return nil
 }

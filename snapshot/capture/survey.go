@@ -16,28 +16,77 @@ import (
 // survey looks at a running tree and returns why it can't be checkpointed:
 // *tracer.PermissionError, tracer.ErrTaskGone, or *UnsupportedError with
 // everything that stands in the way. It touches nothing.
+//
+// The tree runs meanwhile: a process that is forked after the list of processes
+// was made may hold the other end of a pipe of one that is on it, and no moment
+// was ever as it looks. So what is in the way only counts if it is still there at
+// every further look; what passes by chance is left to the look at the stopped tree.
 func survey(pid int, o Options) error {
-	c := newCollection(nil, o)
-	alive, zombies, err := c.list(pid)
+	const looks, pause = 5, 2 * time.Millisecond
+	var problems []Problem
+	var err error
+	for n := range looks {
+		var found []Problem
+		found, err = surveyOnce(pid, o)
+		_, forbidden := errors.AsType[*tracer.PermissionError](err)
+		switch {
+		case forbidden, errors.Is(err, tracer.ErrTaskGone):
+			return err
+		case err != nil: // as when a descriptor became another one meanwhile
+		case problems == nil:
+			problems = found
+		default:
+			problems = slices.DeleteFunc(problems, func(p Problem) bool { return !slices.Contains(found, p) })
+		}
+		if err == nil && len(problems) == 0 {
+			return nil
+		}
+		time.Sleep(pause << n)
+	}
 	if err != nil {
 		return err
 	}
+	return &UnsupportedError{problems}
+}
+
+// surveyOnce lists what stands in the way of a checkpoint, by one look at a running
+// tree.
+func surveyOnce(pid int, o Options) ([]Problem, error) {
+	c := newCollection(nil, o)
+	alive, zombies, err := c.list(pid)
+	if err != nil {
+		return nil, err
+	}
 	c.noteZombies(zombies)
 	for _, m := range alive {
+		if c.surveyDebugger(m.PID, alive) {
+			continue
+		}
 		if err := c.surveyProcess(m.PID); err != nil {
 			if errors.Is(err, tracer.ErrTaskGone) && m.PID != pid {
 				continue // it has ended
 			}
-			return err
+			return nil, err
 		}
 	}
 	if err := c.takeDescriptors(); err != nil {
-		return explainSurvey(pid, err)
+		return nil, explainSurvey(pid, err)
 	}
-	if len(c.problems) > 0 {
-		return &UnsupportedError{c.problems}
+	return c.problems, nil
+}
+
+// surveyDebugger refuses a process that another one of the tree traces. It can't
+// be looked at any further.
+func (c *collection) surveyDebugger(pid int, alive []procfs.Member) bool {
+	status, err := procfs.ReadStatus(pid)
+	if err != nil || !slices.ContainsFunc(alive, func(m procfs.Member) bool { return m.PID == status.TracerPid }) {
+		return false
 	}
-	return nil
+	c.problems = append(c.problems, Problem{
+		PID: pid, Object: fmt.Sprintf("its tracer, process %d", status.TracerPid),
+		Why: "a debugger and what it holds can't be restored", Hint: "end the debugger, or let it detach, before the checkpoint",
+	})
+	return true
 }
 
 // surveyProcess looks at one process of the tree.

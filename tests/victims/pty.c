@@ -4,7 +4,7 @@
 #include <termios.h>
 
 enum { SHELL = 1, JOB = 2 }; // SHELL leads the session, JOB is in the foreground
-static int master, packets, hung, slave, control;
+static int master, packets, hung, slave, control, closing, kept; // closing: O_CLOEXEC is among the flags of both
 static struct termios settings;
 static sigset_t interrupt;
 
@@ -44,6 +44,7 @@ static void check_terminal(void)
 {
 	check_settings(slave);
 	check_settings(control);
+	CHECK_EQ(fcntl(slave, F_GETFD), 0);
 	CHECK_EQ(tcgetsid(control), family[SHELL].pid);
 	CHECK_EQ(tcgetpgrp(control), family[JOB].pid);
 }
@@ -147,6 +148,9 @@ static void see_others(void)
 	int on = 0;
 	CHECK_EQ(ioctl(packets, TIOCGPKT, &on), 0);
 	CHECK_EQ(on, 1);
+	CHECK_EQ(fcntl(kept, F_GETFD), 0);
+	CHECK_EQ(fcntl(closing, F_GETFD), FD_CLOEXEC);
+	CHECK_EQ(fcntl(kept, F_GETFL), fcntl(closing, F_GETFL));
 	struct pollfd p = {.fd = packets, .events = POLLIN};
 	CHECK_EQ(poll(&p, 1, 0), 0); // nothing to read, and it did not hang up
 	p = (struct pollfd){.fd = hung, .events = POLLIN};
@@ -168,15 +172,19 @@ static void tamper(void)
 		ioctl(packets, TIOCPKT, &(int){0});
 	if (tampering(5))
 		close(hung), hung = open_master(NULL);
+	if (tampering(7)) // as if it were closed at the next execve
+		fcntl(kept, F_SETFD, FD_CLOEXEC);
 	if (tampering(6))
 		type((char[]){'K' & 31, 0});
 }
 
 int main(int argc, char **argv)
 {
-	victim_init(argc, argv, 6);
+	victim_init(argc, argv, 7);
 	family_init();
 	set_up();
+	closing = ioctl(packets, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC), kept = dup(closing);
+	CHECK(fcntl(kept, F_GETFL) & O_CLOEXEC);
 	ready();
 	while (step()) {
 		char line[64];
