@@ -1,9 +1,10 @@
 # Shell pipelines and loops: a coprocess of three programs that lives on, short pipelines,
 # process substitution and background jobs, checked at every step.
 set -u
-fail() { echo "FAIL $*" >&2; kill "$COPROC_PID"; exit 1; }
+fail() { echo "FAIL $*" >&2; kill "$child"; exit 1; }
 
 coproc { sed -u 's/^/</' | grep --line-buffered '<' | while read -r line; do echo "$line>"; done; }
+child=$COPROC_PID # bash forgets it when the coprocess ends
 exec {to}>&"${COPROC[1]}" {from}<&"${COPROC[0]}" {COPROC[1]}>&-
 echo ready
 n=0
@@ -24,5 +25,5 @@ while [ ! -e "$1" ]; do
 	echo "step $n"
 done
 exec {to}>&-
-wait "$COPROC_PID" || fail "the coprocess ended with $?"
+wait "$child" || fail "the coprocess ended with $?"
 echo PASS

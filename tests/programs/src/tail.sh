@@ -4,6 +4,7 @@ fail() { echo "FAIL $*" >&2; exit 1; }
 : >log
 exec 3>>log
 coproc tail -n +1 -f log
+child=$COPROC_PID # bash forgets it when tail ends
 echo ready
 n=0
 while [ ! -e "$1" ]; do
@@ -13,7 +14,7 @@ while [ ! -e "$1" ]; do
 	[ "$line" = "entry $n" ] || fail "tail says $line, want entry $n"
 	echo "step $n"
 done
-kill "$COPROC_PID"
-wait "$COPROC_PID"
+kill "$child"
+wait "$child"
 [ $? = 143 ] || fail "tail ended with $?"
 echo PASS
