@@ -20,7 +20,6 @@ type entry struct {
 	check    func(*life) error // the finished work; nil: the output is ready, steps, PASS
 
 	refused string // what a checkpoint must say when it refuses this program
-	status  int    // its exit status then; 0: 3, can't be checkpointed
 }
 
 var entries = []entry{

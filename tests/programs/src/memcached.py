@@ -1,14 +1,12 @@
 """memcached with four threads, under load from three clients inside the tree."""
 import os
 
-from tree import LIMIT, check, connect, end, free_port, start, steps
+from tree import check, connect, end, free_port, serving, start, steps, user
 
 
 def client(number, port, orders, answers):
     """Adds to a counter of its own and keeps values, each time it is told to."""
-    stream = connect(port)
-    stream.settimeout(LIMIT)
-    file = stream.makefile("rwb")
+    file = connect(port).makefile("rwb")
 
     def ask(text):
         file.write(text)
@@ -31,7 +29,8 @@ def client(number, port, orders, answers):
 
 
 port = free_port()
-server = start("memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-t", "4")
+server = start("memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-t", "4", "-u", user())
+serving(server, port)
 clients = []
 for number in range(3):
     (order_in, order_out), (answer_in, answer_out) = os.pipe(), os.pipe()

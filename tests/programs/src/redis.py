@@ -1,13 +1,12 @@
 """redis with an append-only file, under load from two clients inside the tree; what the file holds is read back at the end."""
 import os
 
-from tree import LIMIT, check, connect, end, free_port, start, steps, until
+from tree import check, connect, end, free_port, serving, start, steps, until
 
 
 class Client:
     def __init__(self, port):
         self.socket = connect(port)
-        self.socket.settimeout(LIMIT)
         self.file = self.socket.makefile("rwb")
 
     def send(self, *words):
@@ -36,8 +35,10 @@ class Client:
 
 
 def serve(port):
-    return start("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", os.getcwd(), "--appendonly", "yes",
-                 "--appendfsync", "everysec", "--save", "", "--daemonize", "no", log="redis.log")
+    server = start("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", os.getcwd(), "--appendonly", "yes",
+                   "--appendfsync", "everysec", "--save", "", "--daemonize", "no", log="redis.log")
+    serving(server, port)
+    return server
 
 
 def loaded(client):

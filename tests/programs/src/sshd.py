@@ -1,10 +1,9 @@
 """sshd on loopback and a session of ssh, all inside the tree: a remote shell counts, and 100 kB go through at every step."""
-import getpass
 import hashlib
 import os
 import subprocess
 
-from tree import check, connect, end, free_port, start, steps
+from tree import check, end, free_port, serving, start, steps, user
 
 port = free_port()
 for name in ("host", "user"):
@@ -19,11 +18,11 @@ UsePAM no
 PasswordAuthentication no
 """)
 server = start("/usr/sbin/sshd", "-D", "-e", "-f", "config", log="sshd.log")
-connect(port).close()
+serving(server, port)
 REMOTE = """n=0; while read -r length; do n=$((n + 1)); head -c "$length" | sha256sum; echo "is $n"; done; exit 7"""
 ssh = subprocess.Popen(("ssh", "-F", "none", "-i", "user", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no",
                         "-o", "UserKnownHostsFile=known", "-o", "BatchMode=yes", "-p", str(port),
-                        getpass.getuser() + "@127.0.0.1", "exec sh -c '" + REMOTE + "'"),
+                        user() + "@127.0.0.1", "exec sh -c '" + REMOTE + "'"),
                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open("ssh.log", "ab"))
 for n in steps():
     data = hashlib.shake_128(b"%d" % n).digest(100000)

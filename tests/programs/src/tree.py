@@ -1,6 +1,7 @@
 """What the drivers in Python have in common. A driver is the root of a process tree: it starts
 servers and clients, checks them at every step until the stop file is there, and ends them by pid."""
 import os
+import pwd
 import random
 import socket
 import subprocess
@@ -64,10 +65,21 @@ def free_port():
 
 
 def connect(port):
-    """Connects to a server that may still be starting."""
+    return socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+
+
+def serving(server, port):
+    """Waits until a server that was started accepts connections."""
     def attempt():
+        check(f"{server.args[0]} runs", server.poll(), None)
         try:
-            return socket.create_connection(("127.0.0.1", port))
+            connect(port).close()
+            return True
         except ConnectionRefusedError:
-            return None
-    return until(f"a server at port {port}", attempt)
+            return False
+    until(f"a server at port {port}", attempt)
+
+
+def user():
+    """The name of the user that runs this, whatever the environment says."""
+    return pwd.getpwuid(os.getuid()).pw_name
