@@ -53,8 +53,10 @@ func (s *Socket) move(m Moves) (err error) {
 
 // check implements Detail.
 func (s *Socket) check(*validator) error {
-	if len(s.Local) > maxSockaddr || len(s.Peer) > maxSockaddr {
-		return fmt.Errorf("addresses of %d and %d bytes", len(s.Local), len(s.Peer))
+	for _, a := range [][]byte{s.Local, s.Peer} {
+		if len(a) > maxSockaddr {
+			return fmt.Errorf("an address of %d bytes", len(a))
+		}
 	}
 	for i := range s.Queue {
 		if err := s.Queue[i].check(); err != nil {

@@ -29,6 +29,9 @@ type Mapping struct {
 	Deleted              bool   // the kernel said " (deleted)" after Path
 	Flags                Flags  // from here on: ReadSmaps only
 	RSS, Anonymous, Swap uint64 // bytes
+	// SharedClean and SharedDirty are the bytes of RSS that another process has
+	// mapped as well.
+	SharedClean, SharedDirty uint64
 	KernelPageSize       uint64 // bytes
 }
 
