@@ -70,7 +70,10 @@ func surveyOnce(pid int, o Options) ([]Problem, error) {
 		}
 	}
 	if err := c.takeDescriptors(); err != nil {
-		return nil, explainSurvey(pid, err)
+		if tracer.Ending(pid) {
+			err = fmt.Errorf("process %d: %w", pid, tracer.ErrTaskGone)
+		}
+		return nil, err
 	}
 	return c.problems, nil
 }
