@@ -41,8 +41,8 @@ type span struct{ from, to uint64 }
 type spans []span
 
 // split calls fn for the parts of a range that lie in the spans, and those that do
-// not, until it fails.
-func (s spans) split(from, to uint64, fn func(from, to uint64, in bool) error) error {
+// not.
+func (s spans) split(from, to uint64, fn func(from, to uint64, in bool)) {
 	i, _ := slices.BinarySearchFunc(s, from, func(p span, at uint64) int {
 		if p.to <= at {
 			return -1
@@ -59,12 +59,9 @@ func (s spans) split(from, to uint64, fn func(from, to uint64, in bool) error) e
 			end, in = min(to, s[i].to), true
 			i++
 		}
-		if err := fn(from, end, in); err != nil {
-			return err
-		}
+		fn(from, end, in)
 		from = end
 	}
-	return nil
 }
 
 // add appends a range that lies above all others.
@@ -82,30 +79,22 @@ func (p *process) keepAreas() (spans, error) {
 	kept := p.commonAreas()
 	s := newScript(p.stub, p.stub.Leader())
 	for _, v := range p.heir.image.VMAs {
-		err := kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) error {
+		kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) {
 			if !in {
 				s.add("unmap "+v.Start.String(), unix.SYS_MUNMAP, from, to-from)
 			}
-			return nil
 		})
-		if err != nil {
-			return nil, err
-		}
 	}
 	for i := range p.image.VMAs {
 		v := &p.image.VMAs[i]
 		if v.Kind == snapshot.VMAVDSO || v.Shared || !p.hasPages(v) {
 			continue
 		}
-		err := kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) error {
+		kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) {
 			if in {
 				s.add("protect "+v.Start.String(), unix.SYS_MPROTECT, from, to-from, protBits(v.Prot)|unix.PROT_WRITE)
 			}
-			return nil
 		})
-		if err != nil {
-			return nil, err
-		}
 	}
 	p.dropPages(s, kept)
 	return kept, s.run()
@@ -134,18 +123,16 @@ func (p *process) dropPages(s *script, kept spans) {
 	for _, piece := range p.broker.stores[p.image.MM.Store].Pieces() {
 		mine.add(piece.Addr, piece.Addr+piece.Len)
 	}
-	drop := func(from, to uint64, in bool) error {
+	drop := func(from, to uint64, in bool) {
 		if in {
 			s.add("drop pages", unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
-		return nil
 	}
 	for _, theirs := range p.broker.stores[p.heir.image.MM.Store].Pieces() {
-		_ = mine.split(theirs.Addr, theirs.Addr+theirs.Len, func(from, to uint64, in bool) error { // it can't fail
-			if in {
-				return nil
+		mine.split(theirs.Addr, theirs.Addr+theirs.Len, func(from, to uint64, in bool) {
+			if !in {
+				kept.split(from, to, drop)
 			}
-			return kept.split(from, to, drop)
 		})
 	}
 }

@@ -108,12 +108,11 @@ func (p *process) mapAreas(kept spans) error {
 		case snapshot.VMAShared:
 			fd = uint64(p.broker.transfer[p.broker.shared[v.Object]])
 		}
-		_ = kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) error { // it can't fail
+		kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) {
 			if !in {
 				s.add(fmt.Sprintf("map %s-%s %s", v.Start, v.End, v.Name), unix.SYS_MMAP,
 					from, to-from, prot, flags, fd, uint64(v.Offset)+from-uint64(v.Start))
 			}
-			return nil
 		})
 	}
 	return s.run()
@@ -148,15 +147,11 @@ func (p *process) fillPages(ctx context.Context, kept spans) error {
 				continue
 			}
 			from, to := max(piece.Addr, uint64(v.Start)), min(piece.Addr+piece.Len, uint64(v.End))
-			err := kept.split(from, to, func(from, to uint64, in bool) error {
-				if in && piece.Base {
-					return nil
+			kept.split(from, to, func(from, to uint64, in bool) {
+				if s.err == nil && (!in || !piece.Base) {
+					s.err = p.fillPiece(s, v, piece, span{from, to}, in)
 				}
-				return p.fillPiece(s, v, piece, span{from, to}, in)
 			})
-			if err != nil {
-				return err
-			}
 		}
 	}
 	return s.run()
@@ -170,12 +165,13 @@ func (p *process) fillPiece(s *script, v *snapshot.VMA, piece snapshot.Piece, at
 	case piece.Store != nil:
 		fd := uint64(p.broker.transfer[int(piece.Store.File().Fd())])
 		s.add(fmt.Sprintf("read pages at 0x%x", at.from), unix.SYS_PREAD64, fd, at.from, size, uint64(piece.Offset)+at.from-piece.Addr)
+		return s.err
 	case v.Kind != snapshot.VMAAnon: // the file below may hold something else
 		return p.stub.Mem.Write(at.from, make([]byte, size))
 	case there:
 		s.add(fmt.Sprintf("clear pages at 0x%x", at.from), unix.SYS_MADVISE, at.from, size, unix.MADV_DONTNEED)
 	}
-	return nil
+	return s.err
 }
 
 // advice are the kernel's flags of a VMA that madvise sets.

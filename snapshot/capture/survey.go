@@ -41,7 +41,7 @@ func survey(pid int, o Options) error {
 		if err == nil && len(problems) == 0 {
 			return nil
 		}
-		time.Sleep(pause << n)
+		<-time.After(pause << n)
 	}
 	if err != nil {
 		return err

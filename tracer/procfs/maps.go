@@ -32,7 +32,7 @@ type Mapping struct {
 	// SharedClean and SharedDirty are the bytes of RSS that another process has
 	// mapped as well.
 	SharedClean, SharedDirty uint64
-	KernelPageSize       uint64 // bytes
+	KernelPageSize           uint64 // bytes
 }
 
 // Flags are the VmFlags of a memory area: two-letter words with a blank between
