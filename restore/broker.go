@@ -95,12 +95,12 @@ func (b *broker) close() error {
 
 // openStores opens the page stores and verifies their checksums.
 func (b *broker) openStores() error {
+	var err error
+	if b.stores, err = b.im.Stores(); err != nil {
+		return err
+	}
 	for _, s := range b.m.Stores {
-		r, err := b.im.Store(s.Name)
-		if err != nil {
-			return err
-		}
-		b.stores[s.Name] = r
+		r := b.stores[s.Name]
 		for _, rec := range r.Records() {
 			if err := r.VerifyRecord(rec); err != nil {
 				return err

@@ -83,6 +83,9 @@ func (f *family) fork(ctx context.Context, s step) error {
 		p := f.processes[s.by]
 		by = p.threads[p.indexOf(s.tid)]
 	}
+	if err := f.prepare(ctx, s); err != nil {
+		return err
+	}
 	want := s.want
 	if s.id < 0 && f.ids.burner.taken(want) {
 		want = 0 // any will do
@@ -97,10 +100,27 @@ func (f *family) fork(ctx context.Context, s step) error {
 		return nil
 	}
 	p.stub, p.threads[0] = stub, stub.Leader()
+	if err := p.settle(); err != nil {
+		return err
+	}
+	if p.heir != nil {
+		return nil
+	}
 	if err := p.execute(); err != nil {
 		return fmt.Errorf("execute its program: %w", err)
 	}
 	return nil
+}
+
+// prepare builds the memory of a process that is about to fork one that has pages in
+// common with it.
+func (f *family) prepare(ctx context.Context, s step) error {
+	p, parent := f.processes[s.id], f.processes[s.by]
+	if p == nil || parent == nil || s.sibling || !p.inherits(parent) {
+		return nil
+	}
+	p.heir = parent
+	return parent.makeMemory(ctx)
 }
 
 // setGroups puts everybody into process groups: first their leaders.

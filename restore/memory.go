@@ -21,26 +21,41 @@ const (
 	mlockOnFault      = 1
 )
 
-// buildMemory strips the address space and rebuilds it.
+// buildMemory rebuilds the address space.
 func (p *process) buildMemory(ctx context.Context) error {
-	if err := p.stub.Strip(); err != nil {
-		return err
-	}
-	if err := p.mapVDSO(); err != nil {
-		return err
-	}
-	if err := p.mapAreas(); errors.Is(err, unix.ENOMEM) {
-		return fmt.Errorf("%w (no room for its address space: see ulimit -v and vm.overcommit_memory)", err)
-	} else if err != nil {
-		return err
-	}
-	if err := p.fillPages(ctx); err != nil {
+	if err := p.makeMemory(ctx); err != nil {
 		return err
 	}
 	if err := p.finishAreas(); err != nil {
 		return err
 	}
 	return p.describeMM()
+}
+
+// makeMemory gives the address space its areas and pages, in the state in which
+// children can be forked from it: what a fork would not copy comes later. A second
+// call does nothing.
+func (p *process) makeMemory(ctx context.Context) error {
+	if p.memory {
+		return nil
+	}
+	p.memory = true
+	var kept spans // what is there already
+	var err error
+	if p.heir != nil {
+		kept, err = p.keepAreas()
+	} else if err = p.stub.Strip(); err == nil {
+		err = p.mapVDSO()
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.mapAreas(kept); errors.Is(err, unix.ENOMEM) {
+		return fmt.Errorf("%w (no room for its address space: see ulimit -v and vm.overcommit_memory)", err)
+	} else if err != nil {
+		return err
+	}
+	return p.fillPages(ctx, kept)
 }
 
 // protBits translates the protection of the manifest.
@@ -59,8 +74,9 @@ func hasFlag(v *snapshot.VMA, flag string) bool {
 	return slices.Contains(strings.Fields(v.Flags), flag)
 }
 
-// mapAreas maps all areas. Those that pages go into are writable for now.
-func (p *process) mapAreas() error {
+// mapAreas maps all areas but those that are there. Those that pages go into are
+// writable for now.
+func (p *process) mapAreas(kept spans) error {
 	s := newScript(p.stub, p.stub.Leader())
 	for i := range p.image.VMAs {
 		v := &p.image.VMAs[i]
@@ -92,8 +108,12 @@ func (p *process) mapAreas() error {
 		case snapshot.VMAShared:
 			fd = uint64(p.broker.transfer[p.broker.shared[v.Object]])
 		}
-		s.add(fmt.Sprintf("map %s-%s %s", v.Start, v.End, v.Name), unix.SYS_MMAP,
-			uint64(v.Start), uint64(v.End-v.Start), prot, flags, fd, uint64(v.Offset))
+		kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) {
+			if !in {
+				s.add(fmt.Sprintf("map %s-%s %s", v.Start, v.End, v.Name), unix.SYS_MMAP,
+					from, to-from, prot, flags, fd, uint64(v.Offset)+from-uint64(v.Start))
+			}
+		})
 	}
 	return s.run()
 }
@@ -110,39 +130,48 @@ func (p *process) hasPages(v *snapshot.VMA) bool {
 	return i < len(records) && records[i].Addr < uint64(v.End)
 }
 
-// fillPages reads the pages from the image straight into their places.
-func (p *process) fillPages(ctx context.Context) error {
-	store := p.broker.stores[p.image.MM.Store]
-	fd := uint64(0)
-	if f := store.File(); f != nil {
-		fd = uint64(p.broker.transfer[int(f.Fd())])
-	}
+// fillPages reads the pages from the image straight into their places. In areas that
+// are there the pages of the base are already.
+func (p *process) fillPages(ctx context.Context, kept spans) error {
 	s := newScript(p.stub, p.stub.Leader())
 	at := 0
-	for _, r := range store.Records() {
+	for _, piece := range p.broker.stores[p.image.MM.Store].Pieces() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for ; at < len(p.image.VMAs) && uint64(p.image.VMAs[at].End) <= r.Addr; at++ {
+		for ; at < len(p.image.VMAs) && uint64(p.image.VMAs[at].End) <= piece.Addr; at++ {
 		}
-		for i := at; i < len(p.image.VMAs) && uint64(p.image.VMAs[i].Start) < r.Addr+r.Len(); i++ {
+		for i := at; i < len(p.image.VMAs) && uint64(p.image.VMAs[i].Start) < piece.Addr+piece.Len; i++ {
 			v := &p.image.VMAs[i]
 			if v.Kind == snapshot.VMAVDSO || v.Shared {
 				continue
 			}
-			from := max(r.Addr, uint64(v.Start))
-			to := min(r.Addr+r.Len(), uint64(v.End))
-			switch {
-			case !r.Zero:
-				s.add(fmt.Sprintf("read pages at 0x%x", from), unix.SYS_PREAD64, fd, from, to-from, uint64(r.Offset)+from-r.Addr)
-			case v.Kind != snapshot.VMAAnon: // the file below may hold something else
-				if err := p.stub.Mem.Write(from, make([]byte, to-from)); err != nil {
-					return err
+			from, to := max(piece.Addr, uint64(v.Start)), min(piece.Addr+piece.Len, uint64(v.End))
+			kept.split(from, to, func(from, to uint64, in bool) {
+				if s.err == nil && (!in || !piece.Base) {
+					s.err = p.fillPiece(s, v, piece, span{from, to}, in)
 				}
-			}
+			})
 		}
 	}
 	return s.run()
+}
+
+// fillPiece fills the part of a piece that lies in an area at some addresses. there:
+// they may hold something already.
+func (p *process) fillPiece(s *script, v *snapshot.VMA, piece snapshot.Piece, at span, there bool) error {
+	size := at.to - at.from
+	switch {
+	case piece.Store != nil:
+		fd := uint64(p.broker.transfer[int(piece.Store.File().Fd())])
+		s.add(fmt.Sprintf("read pages at 0x%x", at.from), unix.SYS_PREAD64, fd, at.from, size, uint64(piece.Offset)+at.from-piece.Addr)
+		return s.err
+	case v.Kind != snapshot.VMAAnon: // the file below may hold something else
+		return p.stub.Mem.Write(at.from, make([]byte, size))
+	case there:
+		s.add(fmt.Sprintf("clear pages at 0x%x", at.from), unix.SYS_MADVISE, at.from, size, unix.MADV_DONTNEED)
+	}
+	return s.err
 }
 
 // advice are the kernel's flags of a VMA that madvise sets.

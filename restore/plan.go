@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -121,6 +122,11 @@ func (p *Plan) progress(format string, args ...any) {
 	if p.o.Progress != nil {
 		p.o.Progress(fmt.Sprintf(format, args...))
 	}
+}
+
+// putsBack tells whether a file gets the content that it has in the image.
+func (p *Plan) putsBack(file int) bool {
+	return slices.ContainsFunc(p.rollback, func(r rollback) bool { return r.file == file && r.content })
 }
 
 // Mode returns where the ids will come from.
@@ -258,7 +264,7 @@ func (p *Plan) String() string {
 		switch {
 		case s.path == "" && s.saved != "":
 			fmt.Fprintf(&b, "file %s: from the copy in the image\n", m.Files[i].Path)
-		case s.create:
+		case s.create && !p.putsBack(i):
 			fmt.Fprintf(&b, "file %s: made anew\n", m.Files[i].Path)
 		case s.append:
 			fmt.Fprintf(&b, "file %s: stays as it is, the program goes on at its end\n", m.Files[i].Path)

@@ -248,14 +248,14 @@ func TestMakePlanRefuses(t *testing.T) {
 		{"another group", func(w *world) { first(w).Credentials.GIDs[1] = 4711 },
 			[]string{fmt.Sprintf("process PID has group %d, you have %[1]d", os.Getegid())}},
 		{"working directory", func(w *world) { first(w).Cwd = filepath.Join(w.dir, "none") },
-			[]string{"process PID: its working directory DIR/none is not there"}},
+			[]string{"process PID: its working directory DIR/none is not there; make it, or name another by --cwd or --remap"}},
 		{"working directory is a file", func(w *world) { first(w).Cwd = filepath.Join(w.dir, "app") },
-			[]string{"process PID: its working directory DIR/app is not there"}},
+			[]string{"process PID: its working directory DIR/app is not there; make it, or name another by --cwd or --remap"}},
 		{"other pages", func(w *world) { w.manifest.Host.PageSize = 65536 }, nil},
 		{"several at once", func(w *world) {
 			first(w).Cwd = filepath.Join(w.dir, "none")
 			w.change = func() { w.remove(fileRead); w.remove(fileWritten) }
-		}, []string{"process PID: its working directory DIR/none is not there",
+		}, []string{"process PID: its working directory DIR/none is not there; make it, or name another by --cwd or --remap",
 			"DIR/input is gone, and the program is reading it", "DIR/output, which the program was writing, is gone"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

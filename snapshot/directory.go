@@ -14,10 +14,7 @@ type Directory struct {
 func (*Directory) Kind() Kind { return KindDirectory }
 
 // move implements movable.
-func (d *Directory) move(m Moves) error {
-	d.Path = m.apply(d.Path)
-	return nil
-}
+func (d *Directory) move(m *mover) { m.path(&d.Path) }
 
 // check implements Detail.
 func (d *Directory) check(*validator) error {

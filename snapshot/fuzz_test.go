@@ -123,7 +123,7 @@ func FuzzMap(f *testing.F) {
 	root := sampleRoot()
 	ranges := (&Manifest{Processes: []Process{root}}).storeRanges("mm-1")
 	f.Fuzz(func(t *testing.T, data []byte, size int64) {
-		p := mapParser{file: "mm-1.map", ranges: ranges, size: size}
+		p := mapParser{file: "mm-1.map", ranges: ranges, size: size, based: true}
 		records, err := p.parse(bytes.NewReader(data), len(data)/recordSize)
 		if err != nil {
 			checkRefusal(t, err)
@@ -138,7 +138,7 @@ func FuzzMap(f *testing.F) {
 			if r.Addr < end || !insideVMAs(&root, r.Addr, r.Len()) {
 				t.Fatalf("record %+v after %#x", r, end)
 			}
-			if !r.Zero && (r.Offset != offset || r.Stored != r.Pages*PageSize || r.Pages > maxRecordPages) {
+			if !r.Zero && !r.Base && (r.Offset != offset || r.Stored != r.Pages*PageSize || r.Pages > maxRecordPages) {
 				t.Fatalf("record %+v, the data before it ends at %d", r, offset)
 			}
 			end = r.Addr + r.Len()
@@ -190,7 +190,8 @@ func TestMapRefuses(t *testing.T) {
 		want   string
 	}{
 		{"codec", set(put(data), 28, 1), PageSize, 0, "codec"},
-		{"flag", set(put(data), 29, 2), PageSize, 0, "flag"},
+		{"flag", set(put(data), 29, 4), PageSize, 0, "flag"},
+		{"base without one", put(Record{Addr: 0x1000, Pages: 1, Base: true}), 0, 0, "no base"},
 		{"flag beside zero", set(put(data, zero), 61, 3), PageSize, 32, "flag"},
 		{"reserved", set(put(data), 31, 1), PageSize, 0, "reserved field"},
 		{"alignment", set(put(data), 0, 1), PageSize, 0, "page-aligned"},
@@ -202,9 +203,9 @@ func TestMapRefuses(t *testing.T) {
 		{"above the memory", put(Record{Addr: 0x10000, Pages: 1, Zero: true}), 0, 0, "outside"},
 		{"across the end", put(Record{Addr: 0xf000, Pages: 2, Zero: true}), 0, 0, "outside"},
 		{"wraps", put(Record{Addr: ^uint64(0) &^ 0xfff, Pages: 2, Zero: true}), 0, 0, "outside"},
-		{"zero with data", put(Record{Addr: 0x1000, Pages: 1, Stored: PageSize, Zero: true}), PageSize, 0, "zero record"},
-		{"zero with checksum", put(Record{Addr: 0x1000, Pages: 1, CRC: 1, Zero: true}), 0, 0, "zero record"},
-		{"zero with offset", put(Record{Addr: 0x1000, Pages: 1, Offset: 1, Zero: true}), 0, 0, "zero record"},
+		{"zero with data", put(Record{Addr: 0x1000, Pages: 1, Stored: PageSize, Zero: true}), PageSize, 0, "stores data"},
+		{"zero with checksum", put(Record{Addr: 0x1000, Pages: 1, CRC: 1, Zero: true}), 0, 0, "stores data"},
+		{"zero with offset", put(Record{Addr: 0x1000, Pages: 1, Offset: 1, Zero: true}), 0, 0, "stores data"},
 		{"stored size", put(Record{Addr: 0x1000, Pages: 2, Stored: PageSize}), PageSize, 0, "stored size"},
 		{"hole in the data", put(data, Record{Addr: 0x2000, Offset: 2 * PageSize, Pages: 1, Stored: PageSize}), 3 * PageSize, 32, "does not begin"},
 		{"same data twice", put(data, Record{Addr: 0x2000, Pages: 1, Stored: PageSize}), PageSize, 32, "does not begin"},

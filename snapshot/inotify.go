@@ -21,11 +21,10 @@ type Watch struct {
 func (*Inotify) Kind() Kind { return KindInotify }
 
 // move implements movable.
-func (n *Inotify) move(m Moves) error {
+func (n *Inotify) move(m *mover) {
 	for i := range n.Watches {
-		n.Watches[i].Path = m.apply(n.Watches[i].Path)
+		m.path(&n.Watches[i].Path)
 	}
-	return nil
 }
 
 // check implements Detail.

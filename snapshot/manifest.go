@@ -77,7 +77,10 @@ type Blob struct {
 // Store is one page store: the pages of an address space or of a shared memory.
 // Map is a file of fixed-width records, Data holds the pages.
 type Store struct {
-	Name    string `json:"name"`    // "mm-1", "shm-2"
+	Name string `json:"name"` // "mm-1", "shm-2"
+	// Base is the store of another address space, which comes before this one:
+	// records can say that pages are as they are there. Empty: none.
+	Base    string `json:"base,omitempty"`
 	Records int    `json:"records"` // number of records in Map
 	Map     Blob   `json:"map"`
 	Data    Blob   `json:"data"`

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -47,48 +48,59 @@ func (m Moves) apply(p string) string {
 	return p
 }
 
+// mover changes the paths of a manifest.
+type mover struct {
+	moves Moves
+	err   error // the first
+}
+
 // movable is a detail that names places in the file system.
 type movable interface {
-	move(m Moves) error
+	move(m *mover)
 }
 
 // Move changes every path of the manifest that one of the moves fits. What the
 // program itself remembers of paths stays as it is.
 func (m *Manifest) Move(moves Moves) error {
+	to := &mover{moves: moves}
 	for i := range m.Files {
-		m.Files[i].Path = moves.apply(m.Files[i].Path)
+		to.path(&m.Files[i].Path)
 	}
 	for i := range m.Shared {
-		if m.Shared[i].Path != "" {
-			m.Shared[i].Path = moves.apply(m.Shared[i].Path)
-		}
+		to.path(&m.Shared[i].Path)
 	}
 	for i := range m.Processes {
-		m.Processes[i].Cwd = moves.apply(m.Processes[i].Cwd)
+		to.path(&m.Processes[i].Cwd)
 	}
 	for i := range m.Descriptions {
 		if d, ok := m.Descriptions[i].Detail.(movable); ok {
-			if err := d.move(moves); err != nil {
-				return fmt.Errorf("description %d: %w", i, err)
-			}
+			d.move(to)
 		}
 	}
-	return nil
+	return to.err
 }
 
-// moveName changes the name of a unix socket, if it is a path.
-func moveName(addr []byte, m Moves) ([]byte, error) {
+// path changes a path; an empty one is none.
+func (m *mover) path(p *string) {
+	if *p != "" {
+		*p = m.moves.apply(*p)
+	}
+}
+
+// socket changes the name of a unix socket, if it is a path.
+func (m *mover) socket(addr *[]byte) {
 	const family, name, longest = 2, 2, 108 // struct sockaddr_un
-	if len(addr) <= family || addr[0] != 1 || addr[1] != 0 || addr[name] != '/' {
-		return addr, nil
+	a := *addr
+	if len(a) <= family || a[0] != 1 || a[1] != 0 || a[name] != '/' { // 1: AF_UNIX
+		return
 	}
-	old := string(bytes.TrimRight(addr[name:], "\x00"))
-	now := m.apply(old)
-	if now == old {
-		return addr, nil
+	old := string(bytes.TrimRight(a[name:], "\x00"))
+	now := m.moves.apply(old)
+	switch {
+	case now == old:
+	case len(now) >= longest:
+		m.err = cmp.Or(m.err, fmt.Errorf("%q is too long for the name of a socket", now))
+	default:
+		*addr = append(append(bytes.Clone(a[:name]), now...), 0)
 	}
-	if len(now) >= longest {
-		return nil, fmt.Errorf("%q is too long for the name of a socket", now)
-	}
-	return append(append(bytes.Clone(addr[:name]), now...), 0), nil
 }

@@ -13,17 +13,19 @@ const recordSize = 32
 const (
 	codecRaw = 0
 	flagZero = 1 << 0
+	flagBase = 1 << 1
 )
 
 // Record is an entry of a page map: a run of pages with consecutive addresses.
 type Record struct {
 	Addr   uint64 // of the first page; in a shared memory, its offset in the object
-	Offset int64  // of the data in the page file; 0 in a zero record
+	Offset int64  // of the data in the page file; 0 in a record that stores nothing
 	Pages  int    // number of pages
-	Stored int    // bytes in the page file; 0 in a zero record
+	Stored int    // bytes in the page file; 0 in a record of zeros or of the base
 	CRC    uint32 // CRC-32 (IEEE) of the stored bytes
 	Codec  uint8  // 0: raw
 	Zero   bool   // all pages read as zeros, nothing is stored
+	Base   bool   // the pages are those of the base store at the same addresses
 }
 
 // Len returns the number of bytes of memory that the record covers.
@@ -38,8 +40,11 @@ func (r Record) put(b *[recordSize]byte) {
 	binary.LittleEndian.PutUint32(b[24:], r.CRC)
 	b[28] = r.Codec
 	b[29] = 0
-	if r.Zero {
+	switch {
+	case r.Zero:
 		b[29] = flagZero
+	case r.Base:
+		b[29] = flagBase
 	}
 	b[30], b[31] = 0, 0
 }
@@ -51,6 +56,7 @@ type mapParser struct {
 	end    uint64  // address after the last record
 	data   int64   // end of the page data so far
 	size   int64   // of the page file
+	based  bool    // the store has a base
 }
 
 // parse reads n records from in, which must end there.
@@ -94,11 +100,14 @@ func (p *mapParser) record(b *[recordSize]byte) (r Record, reason string) {
 	stored := binary.LittleEndian.Uint32(b[20:])
 	r.CRC = binary.LittleEndian.Uint32(b[24:])
 	r.Codec = b[28]
-	r.Zero = b[29] == flagZero
+	r.Zero, r.Base = b[29] == flagZero, b[29] == flagBase
+	stores := !r.Zero && !r.Base
 	r.Offset, r.Pages, r.Stored = int64(offset), int(pages), int(stored)
 	switch {
-	case b[29]&^flagZero != 0:
+	case b[29] != 0 && stores:
 		return r, "a reserved flag is set"
+	case r.Base && !p.based:
+		return r, "the store has no base"
 	case b[30]|b[31] != 0:
 		return r, "a reserved field is not zero"
 	case r.Codec != codecRaw:
@@ -111,15 +120,15 @@ func (p *mapParser) record(b *[recordSize]byte) (r Record, reason string) {
 		return r, "the address is not above the record before"
 	case !p.inside(r.Addr, r.Len()):
 		return r, "the record is outside the memory that it belongs to"
-	case r.Zero && offset|uint64(stored)|uint64(r.CRC) != 0:
-		return r, "a zero record stores data"
-	case !r.Zero && pages > maxRecordPages:
+	case !stores && offset|uint64(stored)|uint64(r.CRC) != 0:
+		return r, "a record of zeros or of the base stores data"
+	case stores && pages > maxRecordPages:
 		return r, "too many pages"
-	case !r.Zero && uint64(stored) != r.Len():
+	case stores && uint64(stored) != r.Len():
 		return r, "the stored size is not that of the pages"
-	case !r.Zero && offset != uint64(p.data):
+	case stores && offset != uint64(p.data):
 		return r, "the data does not begin where that of the record before ends"
-	case !r.Zero && r.Len() > uint64(p.size-p.data):
+	case stores && r.Len() > uint64(p.size-p.data):
 		return r, "the data goes past the end of the page file"
 	}
 	p.end = r.Addr + r.Len()

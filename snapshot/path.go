@@ -13,10 +13,7 @@ type Path struct {
 func (*Path) Kind() Kind { return KindPath }
 
 // move implements movable.
-func (p *Path) move(m Moves) error {
-	p.Path = m.apply(p.Path)
-	return nil
-}
+func (p *Path) move(m *mover) { m.path(&p.Path) }
 
 // check implements Detail.
 func (p *Path) check(*validator) error {

@@ -28,12 +28,7 @@ type Pipe struct {
 func (*Pipe) Kind() Kind { return KindPipe }
 
 // move implements movable.
-func (p *Pipe) move(m Moves) error {
-	if p.FIFO != "" {
-		p.FIFO = m.apply(p.FIFO)
-	}
-	return nil
-}
+func (p *Pipe) move(m *mover) { m.path(&p.FIFO) }
 
 // check implements Detail.
 func (p *Pipe) check(*validator) error {

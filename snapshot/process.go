@@ -32,6 +32,37 @@ type Process struct {
 	Threads     []Thread     `json:"threads"` // the leader first, then ascending
 }
 
+// ForkedFrom returns the process, its parent, that a process has pages in common
+// with: its page store is based on that one's. nil: there is none.
+func (m *Manifest) ForkedFrom(p *Process) *Process {
+	base := ""
+	for _, s := range m.Stores {
+		if s.Name == p.MM.Store {
+			base = s.Base
+		}
+	}
+	for i := range m.Processes {
+		if q := &m.Processes[i]; base != "" && q.MM.Store == base && q.PID == p.PPID && q.Exe == p.Exe && q.Compat == p.Compat {
+			return q
+		}
+	}
+	return nil
+}
+
+// Forks returns a process and all that descend from it by forks without an execve, in
+// the way of ForkedFrom.
+func (m *Manifest) Forks(p *Process) []*Process {
+	out := []*Process{p}
+	in := map[*Process]bool{p: true}
+	for i := range m.Processes { // parents come first
+		if q := &m.Processes[i]; in[m.ForkedFrom(q)] {
+			in[q] = true
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
 // Attributes are the properties of a process that have a value each.
 type Attributes struct {
 	Umask          Hex  `json:"umask"`

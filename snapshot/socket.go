@@ -36,25 +36,20 @@ const maxSockaddr = 128
 func (*Socket) Kind() Kind { return KindSocket }
 
 // move implements movable.
-func (s *Socket) move(m Moves) (err error) {
-	if s.Local, err = moveName(s.Local, m); err != nil {
-		return err
-	}
-	if s.Peer, err = moveName(s.Peer, m); err != nil {
-		return err
-	}
+func (s *Socket) move(m *mover) {
+	m.socket(&s.Local)
+	m.socket(&s.Peer)
 	for i := range s.Queue {
-		if s.Queue[i].From, err = moveName(s.Queue[i].From, m); err != nil {
-			return err
-		}
+		m.socket(&s.Queue[i].From)
 	}
-	return nil
 }
 
 // check implements Detail.
 func (s *Socket) check(*validator) error {
-	if len(s.Local) > maxSockaddr || len(s.Peer) > maxSockaddr {
-		return fmt.Errorf("addresses of %d and %d bytes", len(s.Local), len(s.Peer))
+	for _, a := range [][]byte{s.Local, s.Peer} {
+		if len(a) > maxSockaddr {
+			return fmt.Errorf("an address of %d bytes", len(a))
+		}
 	}
 	for i := range s.Queue {
 		if err := s.Queue[i].check(); err != nil {

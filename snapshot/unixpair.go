@@ -24,10 +24,7 @@ type UnixPair struct {
 func (*UnixPair) Kind() Kind { return KindUnixPair }
 
 // move implements movable.
-func (u *UnixPair) move(m Moves) (err error) {
-	u.Local, err = moveName(u.Local, m)
-	return err
-}
+func (u *UnixPair) move(m *mover) { m.socket(&u.Local) }
 
 // check implements Detail.
 func (u *UnixPair) check(*validator) error {

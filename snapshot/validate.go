@@ -77,6 +77,9 @@ func (v *validator) storeList() error {
 		if _, ok := v.stores[s.Name]; ok {
 			return fmt.Errorf("page store %s is there twice", s.Name)
 		}
+		if _, ok := v.stores[s.Base]; s.Base != "" && (!ok || !strings.HasPrefix(s.Base, "mm-") || !strings.HasPrefix(s.Name, "mm-")) {
+			return fmt.Errorf("page store %s: %q can't be its base", s.Name, s.Base)
+		}
 		v.stores[s.Name] = false
 		if s.Records < 0 || s.Records > maxRecords {
 			return fmt.Errorf("page store %s: %d records are not possible", s.Name, s.Records)

@@ -14,8 +14,8 @@ func validSample() *Manifest {
 	m.XState = Blob{xstateName, 300, sum}
 	m.Processes[0].Threads[1].XState = Extent{100, 200}
 	m.Stores = []Store{
-		{"mm-1", 2, Blob{"mm-1.map", 64, sum}, Blob{"mm-1.pages", PageSize, ""}},
-		{Name: "mm-2"}, {Name: "shm-1"}, {"shm-2", 1, Blob{"shm-2.map", 32, sum}, Blob{}},
+		{Name: "mm-1", Records: 2, Map: Blob{"mm-1.map", 64, sum}, Data: Blob{"mm-1.pages", PageSize, ""}},
+		{Name: "mm-2"}, {Name: "shm-1"}, {Name: "shm-2", Records: 1, Map: Blob{"shm-2.map", 32, sum}},
 	}
 	return m
 }

@@ -133,14 +133,15 @@ func (im *Image) verify() error {
 		return err
 	}
 	buf := make([]byte, maxRecordPages*PageSize)
+	stores, err := im.openStores()
+	if err != nil {
+		return err
+	}
 	for _, s := range im.Manifest.Stores {
-		r, err := im.openStore(s)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(r.verify(buf), r.Close()); err != nil {
-			return err
-		}
+		err = errors.Join(err, stores[s.Name].verify(buf), stores[s.Name].Close())
+	}
+	if err != nil {
+		return err
 	}
 	if b := im.Manifest.XState; b.Size > 0 {
 		f, err := im.openHashed(b)

@@ -29,6 +29,7 @@ type StoreWriter struct {
 	sum     hash.Hash // of the map
 	cur     Record    // the open record; none while Pages is 0
 	raw     [recordSize]byte
+	base    string // store that Inherit means, empty for none
 	end     uint64 // address after the last page
 	records int
 	stored  int64 // bytes of page data
@@ -48,6 +49,29 @@ func (s *StoreWriter) Write(addr uint64, data []byte) error {
 		n := s.add(addr, data)
 		addr += uint64(n)
 		data = data[n:]
+	}
+	return s.err
+}
+
+// SetBase names the store whose pages Inherit means. That store must be closed.
+func (s *StoreWriter) SetBase(name string) { s.base = name }
+
+// Inherit adds n bytes of pages at an address that are as they are in the base
+// store, which must have all of them. Otherwise it is like Write.
+func (s *StoreWriter) Inherit(addr, n uint64) error {
+	if s.err == nil {
+		s.err = s.checkWrite(addr, int(n))
+	}
+	for n > 0 && s.err == nil {
+		if !s.cur.Base || addr != s.end || s.cur.Pages >= maxZeroPages {
+			s.closeRecord()
+			s.cur = Record{Addr: addr, Base: true}
+		}
+		some := min(n, uint64(maxZeroPages-s.cur.Pages)*PageSize)
+		s.cur.Pages += int(some / PageSize)
+		addr += some
+		n -= some
+		s.end = addr
 	}
 	return s.err
 }
@@ -80,7 +104,7 @@ func (s *StoreWriter) add(addr uint64, data []byte) int {
 	if zero {
 		limit = maxZeroPages
 	}
-	if s.cur.Pages == 0 || s.cur.Zero != zero || addr != s.end || s.cur.Pages >= limit {
+	if s.cur.Pages == 0 || s.cur.Base || s.cur.Zero != zero || addr != s.end || s.cur.Pages >= limit {
 		s.closeRecord()
 		s.cur = Record{Addr: addr, Zero: zero}
 		if !zero {
@@ -136,7 +160,7 @@ func (s *StoreWriter) Close() (Store, error) {
 	if s.err != nil {
 		return Store{}, s.err
 	}
-	out := Store{Name: s.name, Records: s.records}
+	out := Store{Name: s.name, Base: s.base, Records: s.records}
 	if s.records > 0 {
 		out.Map = Blob{Name: s.table.name, Size: int64(s.records) * recordSize, SHA256: hex.EncodeToString(s.sum.Sum(nil))}
 	}

@@ -41,6 +41,13 @@ func (m *Memory) Read(addr uint64, buf []byte) error {
 	if err == nil && n == len(buf) {
 		return nil
 	}
+	return m.ReadGently(addr, buf)
+}
+
+// ReadGently is Read for pages that other processes may have in common with this one
+// since a fork. process_vm_readv pins what it reads, and since Linux 5.19 that makes
+// the kernel copy such pages first: the memory of a tree of forks would multiply.
+func (m *Memory) ReadGently(addr uint64, buf []byte) error {
 	got, err := m.file.ReadAt(buf, int64(addr))
 	if got == len(buf) {
 		return nil

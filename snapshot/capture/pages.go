@@ -16,7 +16,10 @@ type pages struct {
 	pagemap *procfs.Pagemap
 	store   *snapshot.StoreWriter
 	ranges  []procfs.Range // buffer
+	common  []procfs.Range // buffer
 	buf     []byte
+	stored  []procfs.Range // what has been written
+	parent  *common        // nil: the process shares nothing with its parent
 }
 
 func (t *target) newPages(pagemap *procfs.Pagemap, name string) (*pages, error) {
@@ -51,9 +54,36 @@ func (p *pages) take(ctx context.Context, m *procfs.Mapping, kind snapshot.VMAKi
 	if p.ranges, err = p.pagemap.Present(m.Start, m.End, which, p.ranges[:0]); err != nil {
 		return fmt.Errorf("pages at 0x%x: %w", m.Start, err)
 	}
+	var common []procfs.Range
+	if m.SharedClean|m.SharedDirty|m.Swap != 0 {
+		if common, err = p.pagemap.Common(m.Start, m.End, p.common[:0]); err != nil {
+			return fmt.Errorf("pages at 0x%x: %w", m.Start, err)
+		}
+		p.common = common
+	}
+	return p.takeRanges(ctx, common)
+}
+
+// takeRanges stores the pages in p.ranges. Those in common may be common to other
+// processes.
+func (p *pages) takeRanges(ctx context.Context, common []procfs.Range) error {
 	for _, r := range p.ranges {
-		if err := p.copy(ctx, r.Start, r.End, 0); err != nil {
-			return err
+		for r.Start < r.End {
+			for len(common) > 0 && common[0].End <= r.Start {
+				common = common[1:]
+			}
+			to, store := r.End, p.copy
+			switch {
+			case len(common) == 0:
+			case common[0].Start > r.Start:
+				to = min(to, common[0].Start)
+			default:
+				to, store = min(to, common[0].End), p.copyCommon
+			}
+			if err := store(ctx, r.Start, to, 0); err != nil {
+				return err
+			}
+			r.Start = to
 		}
 	}
 	return nil
@@ -73,7 +103,7 @@ func (p *pages) copyReadable(ctx context.Context, start, end uint64) error {
 			}
 			return nil
 		}
-		if err := p.store.Write(at, page); err != nil {
+		if err := p.write(at, page); err != nil {
 			return err
 		}
 	}
@@ -90,10 +120,25 @@ func (p *pages) copy(ctx context.Context, start, end, base uint64) error {
 		if err := p.t.proc.Mem.Read(start, p.buf[:n]); err != nil {
 			return err
 		}
-		if err := p.store.Write(start-base, p.buf[:n]); err != nil {
+		if err := p.write(start-base, p.buf[:n]); err != nil {
 			return err
 		}
 		start += n
 	}
 	return nil
+}
+
+// write stores pages.
+func (p *pages) write(at uint64, data []byte) error {
+	p.note(at, uint64(len(data)))
+	return p.store.Write(at, data)
+}
+
+// note remembers that the store has some pages.
+func (p *pages) note(at, n uint64) {
+	if last := len(p.stored) - 1; last >= 0 && p.stored[last].End == at {
+		p.stored[last].End += n
+		return
+	}
+	p.stored = append(p.stored, procfs.Range{Start: at, End: at + n})
 }

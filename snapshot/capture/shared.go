@@ -57,7 +57,9 @@ func (c *collection) takeShared(ctx context.Context) error {
 			return fmt.Errorf("shared memory %q: %w", s.Name, err)
 		}
 	}
-	slices.SortFunc(c.m.Stores, func(a, b snapshot.Store) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.m.Stores, func(a, b snapshot.Store) int { // as they are counted: a base comes first
+		return cmp.Or(len(a.Name)-len(b.Name), strings.Compare(a.Name, b.Name))
+	})
 	return nil
 }
 

@@ -41,7 +41,7 @@ func survey(pid int, o Options) error {
 		if err == nil && len(problems) == 0 {
 			return nil
 		}
-		time.Sleep(pause << n)
+		<-time.After(pause << n)
 	}
 	if err != nil {
 		return err
@@ -70,7 +70,10 @@ func surveyOnce(pid int, o Options) ([]Problem, error) {
 		}
 	}
 	if err := c.takeDescriptors(); err != nil {
-		return nil, explainSurvey(pid, err)
+		if tracer.Ending(pid) {
+			err = fmt.Errorf("process %d: %w", pid, tracer.ErrTaskGone)
+		}
+		return nil, err
 	}
 	return c.problems, nil
 }

@@ -22,6 +22,7 @@ type target struct {
 	out    *snapshot.Process
 	idOf   map[int]int      // description of each descriptor
 	maps   []procfs.Mapping // the address space, once it was taken
+	stored []procfs.Range   // pages that are in its store
 }
 
 // refuse notes that something can't be restored.

@@ -30,6 +30,10 @@ func isUnixPair(v *view) bool {
 // at, so they stay where they are.
 func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 	info, err := unixDiag(v.st.Ino)
+	if errors.Is(err, unix.ENOENT) { // it exists: we have a duplicate of it
+		t.refuse(v.object(), "this socket belongs to another network namespace", "")
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}

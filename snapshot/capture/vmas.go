@@ -32,6 +32,7 @@ func (t *target) takeVMAs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pages.shareWith(t.forkedFrom())
 	for i := range maps {
 		m := &maps[i]
 		if m.Start == t.remote.Area {
@@ -54,6 +55,7 @@ func (t *target) takeVMAs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.stored = pages.stored
 	t.m.Stores = append(t.m.Stores, store)
 	t.out.MM.Store = store.Name
 	return nil

@@ -29,7 +29,10 @@ type Mapping struct {
 	Deleted              bool   // the kernel said " (deleted)" after Path
 	Flags                Flags  // from here on: ReadSmaps only
 	RSS, Anonymous, Swap uint64 // bytes
-	KernelPageSize       uint64 // bytes
+	// SharedClean and SharedDirty are the bytes of RSS that another process has
+	// mapped as well.
+	SharedClean, SharedDirty uint64
+	KernelPageSize           uint64 // bytes
 }
 
 // Flags are the VmFlags of a memory area: two-letter words with a blank between

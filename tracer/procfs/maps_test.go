@@ -121,7 +121,7 @@ func FuzzMaps(f *testing.F) {
 func TestSmaps(t *testing.T) {
 	smaps := must[[]Mapping](t)(parseSmaps(fixture(t, "smaps")))
 	maps := must[[]Mapping](t)(parseMaps(fixture(t, "maps")))
-	opt := cmpopts.IgnoreFields(Mapping{}, "Flags", "RSS", "Anonymous", "Swap", "KernelPageSize")
+	opt := cmpopts.IgnoreFields(Mapping{}, "Flags", "RSS", "Anonymous", "Swap", "SharedClean", "SharedDirty", "KernelPageSize")
 	if d := cmp.Diff(maps, smaps, opt); d != "" {
 		t.Errorf("smaps and maps differ (-maps +smaps):\n%s", d)
 	}

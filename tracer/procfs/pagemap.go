@@ -134,6 +134,24 @@ func (p *Pagemap) Guards(start, end uint64) ([]Range, error) {
 	return out, nil
 }
 
+// Common appends the ranges of private pages in [start, end) that other processes may
+// have as well, because neither has written to them since a fork, with the rules of
+// Present.
+func (p *Pagemap) Common(start, end uint64, buf []Range) ([]Range, error) {
+	if err := checkRange(start, end); err != nil {
+		return buf, p.fail(err)
+	}
+	first := len(buf)
+	buf, err := p.readEntries(start, end, maybeCommon, buf)
+	if err == nil {
+		err = p.alive()
+	}
+	if err != nil {
+		return buf[:first], p.fail(err)
+	}
+	return buf, nil
+}
+
 // guards finds guard regions by the best way there is.
 func (p *Pagemap) guards(start, end uint64) ([]Range, error) {
 	switch p.mode {

@@ -7,6 +7,7 @@ import (
 
 // Bits of an entry of /proc/PID/pagemap.
 const (
+	entryAlone   = 1 << 56 // nobody else has the page mapped
 	entryGuard   = 1 << 58 // since 6.15
 	entryFile    = 1 << 61 // page cache: a file's page or shared memory
 	entrySwapped = 1 << 62
@@ -29,6 +30,15 @@ func (which Pages) match(entry uint64) bool {
 
 // isGuard reports whether an entry is one of a guard region.
 func isGuard(entry uint64) bool { return entry&entryGuard != 0 }
+
+// maybeCommon reports whether an entry is of a private page that another process
+// may have as well, since a fork. What is swapped out may always be.
+func maybeCommon(entry uint64) bool {
+	if entry&entrySwapped != 0 {
+		return entry&entryGuard == 0
+	}
+	return entry&entryPresent != 0 && entry&(entryFile|entryAlone|entryGuard) == 0
+}
 
 // readEntries appends the matching ranges to buf, found page by page.
 func (p *Pagemap) readEntries(start, end uint64, match func(uint64) bool, buf []Range) ([]Range, error) {

@@ -53,6 +53,10 @@ func parseSmapsKey(m *Mapping, line []byte, names interner) string {
 		field = &m.Anonymous
 	case "Swap":
 		field = &m.Swap
+	case "Shared_Clean":
+		field = &m.SharedClean
+	case "Shared_Dirty":
+		field = &m.SharedDirty
 	case "KernelPageSize":
 		field = &m.KernelPageSize
 	case "VmFlags":

@@ -154,6 +154,9 @@ func (a *app) passOn(f restoreFlags) []string {
 	for _, move := range f.remap {
 		args = append(args, "--remap", move)
 	}
+	for range a.verbose {
+		args = append(args, "--verbose")
+	}
 	if a.quiet {
 		args = append(args, "--quiet")
 	}

@@ -80,6 +80,8 @@ var All = []Victim{
 	{Name: "tree-i386", Source: "tree.c", Flags: []string{"-m32"}, Tampers: 8},
 	{Name: "sharing", Source: "sharing.c", Flags: threads, Tampers: 8},
 	{Name: "sharing-i386", Source: "sharing.c", Flags: i386, Tampers: 8},
+	{Name: "cow", Source: "cow.c", Tampers: 4},
+	{Name: "cow-i386", Source: "cow.c", Flags: []string{"-m32"}, Tampers: 4},
 	{Name: "unixnames", Source: "unixnames.c", Tampers: 5},
 	{Name: "unixnames-i386", Source: "unixnames.c", Flags: []string{"-m32"}, Tampers: 5},
 	{Name: "tcp", Source: "tcp.c", Tampers: 7},
