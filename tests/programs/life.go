@@ -68,6 +68,9 @@ func (l *life) read(name string) string {
 
 // begin starts launch or restore.
 func (l *life) begin(cmd *exec.Cmd) error {
+	if stopped.Load() {
+		return errStopped
+	}
 	own, err := os.OpenFile(l.path("crtrace.err"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
 		return err

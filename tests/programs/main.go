@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -70,7 +71,7 @@ func runAll() error {
 		return err
 	}
 	defer func() { _ = os.Remove(dir) }() // with -keep it is not empty
-	cleanUpOnSignal(dir)
+	stopOnSignal()
 	if *binary == "" {
 		*binary = filepath.Join(dir, "crtrace")
 		defer func() { _ = os.Remove(*binary) }() // the directory tells
@@ -91,6 +92,9 @@ func runAll() error {
 		fmt.Printf("%-16s %-8s %9s %8s %13s %9s %11s %9s\n",
 			"program", "result", "processes", "threads", "checkpoint ms", "pause ms", "restore ms", "image MB")
 		for _, e := range chosen() {
+			if stopped.Load() {
+				return errStopped
+			}
 			tried++
 			if !report(e, dir) {
 				failed++
@@ -106,22 +110,22 @@ func runAll() error {
 	return nil
 }
 
-// cleanUpOnSignal leaves nothing behind when the user has seen enough.
-func cleanUpOnSignal(dir string) {
+// errStopped says that the user has seen enough.
+var errStopped = errors.New("interrupted")
+
+var stopped atomic.Bool
+
+// stopOnSignal ends everything that runs for us; what waits for it then sees that
+// it has ended, and cleans up.
+func stopOnSignal() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		s := <-signals
-		status := 1
-		if n, ok := s.(syscall.Signal); ok {
-			status = 128 + int(n)
+		<-signals
+		stopped.Store(true)
+		for range time.Tick(10 * time.Millisecond) { // something may just have been started
+			_ = killAll(os.Getpid()) // the next time
 		}
-		// Whoever is orphaned by this comes to us.
-		err := errors.Join(killAll(os.Getpid()), killStrays(), os.RemoveAll(dir))
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "programs:", err)
-		}
-		os.Exit(status)
 	}()
 }
 
