@@ -16,9 +16,11 @@ copies = itertools.count(1)
 
 
 def hardcopy(window):
-    """What a window shows. Screen writes it to a file, some time later; each
-    time to another one, as crtrace does not bring back files that were removed after a checkpoint."""
+    """What a window shows. Screen writes it to a file, some time later; each time to another one, as
+    crtrace does not bring back files that were removed after a checkpoint."""
     name = f"copy-{next(copies)}"
+    if os.path.exists(name):  # from a life that ended after the checkpoint
+        os.unlink(name)
     screen("-p", window, "-X", "hardcopy", os.path.abspath(name))
 
     def read():
