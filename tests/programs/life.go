@@ -36,6 +36,8 @@ type life struct {
 	parent *exec.Cmd         // launch or restore; nil when it has ended
 	ended  chan struct{}     // closed then
 	err    error             // how; read after ended
+
+	warnings []string // of the last checkpoint
 }
 
 // live takes a program through all generations.
@@ -132,12 +134,14 @@ func (l *life) generation(g int, sum *cost) error {
 		Processes int           `json:"processes"`
 		Threads   int           `json:"threads"`
 		Pause     time.Duration `json:"pause_ns"`
+		Warnings  []string      `json:"warnings"`
 	}
 	if err := json.Unmarshal(text, &result); err != nil {
 		return fmt.Errorf("checkpoint: %w in %q", err, text)
 	}
 	sum.processes, sum.threads = max(sum.processes, result.Processes), max(sum.threads, result.Threads)
 	sum.pause += result.Pause
+	l.warnings = result.Warnings
 	size, err := sizeOf(image)
 	if err != nil {
 		return err
@@ -257,11 +261,12 @@ func (l *life) wait(what string, condition func() bool) error {
 
 // complaint is what crtrace and the program have said last.
 func (l *life) complaint() string {
-	var lines []string
+	lines := slices.Clone(l.warnings)
 	for _, name := range []string{"err", "crtrace.err"} {
 		said := strings.Split(strings.TrimSpace(l.read(name)), "\n")
 		lines = append(lines, said[max(0, len(said)-3):]...)
 	}
+	lines = slices.DeleteFunc(lines, func(line string) bool { return line == "" })
 	return strings.Join(lines, "; ")
 }
 
