@@ -36,7 +36,7 @@ e2e: ## run only the checkpoints of real programs, telling each
 stress: ## checkpoint and restore N times (N=100)
 	CRTRACE_TEST_STRESS=$(N) $(GO) test -timeout 10h -count=1 -v -run 'TestStress' ./tests
 
-programs: ## try interpreters, numerical programs, databases (as root: ARGS=-install)
+programs: ## try programs of the real world: servers, builds, terminals, MPI (as root: ARGS=-install)
 	$(GO) run ./tests/programs $(ARGS)
 
 fuzz: ## fuzz every parser for FUZZTIME (30s) each
