@@ -103,7 +103,7 @@ func (f *family) fork(ctx context.Context, s step) error {
 	if err := p.settle(); err != nil {
 		return err
 	}
-	if p.heir != nil {
+	if p.origin != nil {
 		return nil
 	}
 	if err := p.execute(); err != nil {
@@ -119,7 +119,7 @@ func (f *family) prepare(ctx context.Context, s step) error {
 	if p == nil || parent == nil || s.sibling || !p.inherits(parent) {
 		return nil
 	}
-	p.heir = parent
+	p.origin = parent
 	return parent.makeMemory(ctx)
 }
 

@@ -78,7 +78,7 @@ func (s *spans) add(from, to uint64) {
 func (p *process) keepAreas() (spans, error) {
 	kept := p.commonAreas()
 	s := newScript(p.stub, p.stub.Leader())
-	for _, v := range p.heir.image.VMAs {
+	for _, v := range p.origin.image.VMAs {
 		kept.split(uint64(v.Start), uint64(v.End), func(from, to uint64, in bool) {
 			if !in {
 				s.add("unmap "+v.Start.String(), unix.SYS_MUNMAP, from, to-from)
@@ -103,7 +103,7 @@ func (p *process) keepAreas() (spans, error) {
 // commonAreas returns where the process and its parent have the same mapped.
 func (p *process) commonAreas() spans {
 	var kept spans
-	theirs := p.heir.image.VMAs
+	theirs := p.origin.image.VMAs
 	for _, v := range p.image.VMAs {
 		for len(theirs) > 0 && theirs[0].End <= v.Start {
 			theirs = theirs[1:]
@@ -128,7 +128,7 @@ func (p *process) dropPages(s *script, kept spans) {
 			s.add("drop pages", unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
 	}
-	for _, theirs := range p.broker.stores[p.heir.image.MM.Store].Pieces() {
+	for _, theirs := range p.broker.stores[p.origin.image.MM.Store].Pieces() {
 		mine.split(theirs.Addr, theirs.Addr+theirs.Len, func(from, to uint64, in bool) {
 			if !in {
 				kept.split(from, to, drop)

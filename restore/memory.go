@@ -42,7 +42,7 @@ func (p *process) makeMemory(ctx context.Context) error {
 	p.memory = true
 	var kept spans // what is there already
 	var err error
-	if p.heir != nil {
+	if p.origin != nil {
 		kept, err = p.keepAreas()
 	} else if err = p.stub.Strip(); err == nil {
 		err = p.mapVDSO()

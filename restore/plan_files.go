@@ -9,8 +9,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -134,7 +136,7 @@ func (p *Plan) findWritten(id int, u use, st fs.FileInfo, err error) error {
 	p.sources[id] = source{path: f.Path, create: st == nil, append: rule == snapshot.RuleAppend}
 	switch {
 	case rule == snapshot.RuleSave:
-		return p.findSaved(id, st)
+		return p.findSaved(id, u, st)
 	case st == nil && (rule == snapshot.RuleTrack || u.memory):
 		p.refuse("%s, which the program was writing, is gone", f.Path)
 	case rule != snapshot.RuleTrack:
@@ -148,7 +150,7 @@ func (p *Plan) findWritten(id int, u use, st fs.FileInfo, err error) error {
 
 // findSaved decides for a file that the program writes and that is in the image. st
 // is nil when it is gone.
-func (p *Plan) findSaved(id int, st fs.FileInfo) error {
+func (p *Plan) findSaved(id int, u use, st fs.FileInfo) error {
 	f := &p.manifest.Files[id]
 	if !f.Saved {
 		p.refuse("the content of %s is not in the image; give the rule to 'crtrace checkpoint'", f.Path)
@@ -159,10 +161,30 @@ func (p *Plan) findSaved(id int, st fs.FileInfo) error {
 		if same, err := sameHash(f, st); err != nil || same {
 			return err
 		}
+		if pid := sharer(f.Path); u.memory && pid != 0 {
+			p.refuse("%s was written through a mapping and would be put back to what it was, but process %d has it mapped too; "+
+				"end that first, or leave the file as it is by --files %s=%s", f.Path, pid, f.Path, snapshot.RuleIgnore)
+		}
 		r.from = st.Size()
 	}
 	p.rollback = append(p.rollback, r)
 	return nil
+}
+
+// sharer returns a process that has a file mapped and shared, 0 when there is none that
+// we may look at.
+func sharer(path string) int {
+	pids, err := procfs.Processes()
+	if err != nil {
+		return 0
+	}
+	for _, pid := range pids {
+		maps, err := procfs.ReadMaps(pid)
+		if err == nil && slices.ContainsFunc(maps, func(m procfs.Mapping) bool { return m.Shared && m.Path == path && !m.Deleted }) {
+			return pid
+		}
+	}
+	return 0
 }
 
 // sameContent tells whether a file on disk is still what it was: same size and

@@ -21,7 +21,7 @@ type process struct {
 	threads []*tracer.StubThread // as image.Threads
 
 	memory bool     // its address space has its areas and pages
-	heir   *process // the parent that it was forked from without an execve; nil: it has executed its program
+	origin *process // the parent that it was forked from without an execve; nil: it has executed its program
 
 	timeouts []uint64 // free places of time-outs, nil before they were looked for
 	dups     []dup    // moves of descriptors that are still to be made

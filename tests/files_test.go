@@ -1,10 +1,12 @@
 package tests
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/crtrace/crtrace/tests/internal/victims"
@@ -36,6 +38,39 @@ func TestMappedFile(t *testing.T) {
 			p.finish()
 		})
 	}
+}
+
+// TestMappedByOthers: a file that somebody else has mapped as well is not put back
+// behind their back.
+func TestMappedByOthers(t *testing.T) {
+	p := start(t, victim(t, "files"), startOptions{append: true})
+	image := p.checkpoint("image")
+	p.awaitSteps(5)
+	p.kill()
+	path := p.path("data/mapped")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	other, err := syscall.Mmap(int(f.Fd()), 0, 4096, syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr := run(t, "restore", image)
+	refused(t, status, stderr, []int{3}, path, strconv.Itoa(os.Getpid()), "ignore")
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the refused restore has changed the file (%v)", err)
+	}
+	if err := syscall.Munmap(other); err != nil {
+		t.Fatal(err)
+	}
+	p.restore(image)
+	p.finish()
 }
 
 // TestFileRules: what becomes of the output file of a program whose end was not

@@ -87,6 +87,7 @@ var injectedCalls = []parasite.Record{
 	{NR: unix.SYS_RT_SIGACTION, Args: [6]uint64{uint64(unix.SIGUSR1), 0, 0, 8}},
 	{NR: unix.SYS_SIGALTSTACK},
 	{NR: unix.SYS_BRK},
+	{NR: unix.SYS_FCNTL, Args: [6]uint64{0, unix.F_GETFD}},
 	{NR: unix.SYS_WAITID, Args: [6]uint64{unix.P_PID, 1, 0, unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT}},
 	{NR: unix.SYS_MINCORE, Args: [6]uint64{0, 0, 0}},
 	{NR: unix.SYS_MEMBARRIER, Args: [6]uint64{membarrierGetRegistered}},

@@ -81,8 +81,13 @@ func (c *collection) takeHierarchy(alive, zombies []procfs.Member) error {
 		order[alive[i].PID] = i
 	}
 	c.targets = slices.DeleteFunc(c.targets, func(t *target) bool {
-		_, ok := order[t.pid]
-		return !ok
+		_, there := order[t.pid]
+		if !there { // it has died since
+			if err := t.proc.Release(); err != nil {
+				c.log.Debug("let a dead process go", "pid", t.pid, "error", err)
+			}
+		}
+		return !there
 	})
 	slices.SortFunc(c.targets, func(a, b *target) int { return order[a.pid] - order[b.pid] })
 	for i, t := range c.targets {

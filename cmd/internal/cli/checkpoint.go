@@ -70,7 +70,7 @@ func (a *app) newCheckpoint() *cobra.Command {
 	flags.StringVarP(&f.output, "output", "o", "", "`DIR` to make (default crtrace-NAME-PID-TIME here)")
 	flags.BoolVar(&f.kill, "kill", false, "end the program once the image is complete")
 	flags.BoolVar(&f.saveFiles, "save-files", false, "keep the content of files that are open for writing in the image")
-	flags.StringArrayVar(&f.files, "files", nil, "`PATTERN=RULE` for files; may be repeated")
+	flags.StringArrayVar(&f.files, "files", nil, "what becomes of files, as `PATTERN=RULE`; may be repeated")
 	flags.BoolVar(&f.tcpClose, "tcp-close", false, "accept TCP connections to outside; a restore resets them")
 	flags.BoolVar(&a.json, "json", false, "print the result as JSON")
 	return cmd
