@@ -13,7 +13,7 @@ import (
 
 // TestVictimsUninterrupted runs every victim without crtrace: it must pass.
 func TestVictimsUninterrupted(t *testing.T) {
-	for _, v := range append([]victims.Victim{victims.Stopped, victims.Terminal}, victims.All...) {
+	for _, v := range append([]victims.Victim{victims.Stopped, victims.Terminal, victims.Waiting}, victims.All...) {
 		t.Run(v.Name, func(t *testing.T) {
 			lines, status := native(t, v, 25, 0)
 			if status != 0 {
@@ -32,7 +32,7 @@ func TestVictimsNoticeDamage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	for _, v := range append([]victims.Victim{victims.Stopped, victims.Terminal}, victims.All...) {
+	for _, v := range append([]victims.Victim{victims.Stopped, victims.Terminal, victims.Waiting}, victims.All...) {
 		for k := 1; k <= v.Tampers; k++ {
 			t.Run(fmt.Sprintf("%s/%d", v.Name, k), func(t *testing.T) {
 				t.Parallel()

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"testing"
@@ -20,6 +21,19 @@ while [ ! -e "$0" ]; do
 	echo "step $n"
 done
 echo PASS`
+
+// TestWaitingConnections: what somebody has sent who is gone is not lost when the
+// connection is still to be accepted: the checkpoint waits for that.
+func TestWaitingConnections(t *testing.T) {
+	p := start(t, victims.Waiting, startOptions{append: true})
+	for g := range 2 * generations() {
+		image := p.checkpoint(fmt.Sprintf("image-%d", g), "--kill")
+		p.awaitKilled()
+		p.restore(image)
+		p.awaitSteps(3)
+	}
+	p.finish()
+}
 
 // TestForking: checkpoints of a tree that never stands still are neither refused nor
 // seen by it.

@@ -40,6 +40,7 @@ func attempt(ctx context.Context, pid int, w *snapshot.Writer, o Options, res *R
 	const most, pause = 20, 5 * time.Millisecond
 	for n := 1; ; n++ {
 		c := newCollection(w, o)
+		c.hurried = n == most
 		err := c.run(ctx, pid, res)
 		res.Warnings = c.warnings
 		if !passing(err) || n == most {

@@ -36,6 +36,8 @@ type collection struct {
 	saves    []int                         // m.Files whose content goes into the image after the freeze
 	allLocks func() ([]procfs.Lock, error) // what readLocks has begun
 
+	hurried bool // this is the last try: what can be done without is not waited for
+
 	problems []Problem
 	warnings []string
 }

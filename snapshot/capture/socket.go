@@ -86,10 +86,7 @@ func (t *target) surveySocket(v *view, s *snapshot.Socket) (ok bool, err error) 
 	if s.Listen {
 		s.Backlog = usualBacklog
 		waiting, err := pollFor(v.fd, unix.POLLIN)
-		if err == nil && waiting && !t.surveying() {
-			t.warn("process %d: %s: connections that wait to be accepted are reset on restore", t.pid, v.object())
-		}
-		return err == nil, err
+		return err == nil && (!waiting || t.passWaiting(v)), err
 	}
 	return t.surveyQueue(v, s)
 }
@@ -118,10 +115,23 @@ func (t *target) surveyTCPSocket(v *view, s *snapshot.Socket) (ok bool, err erro
 	if s.Backlog == 0 {
 		s.Backlog = usualBacklog
 	}
-	if !t.surveying() && int(info.Unacked) > t.pendingAt(v) {
+	return int(info.Unacked) <= t.pendingAt(v) || t.passWaiting(v), nil
+}
+
+// passWaiting decides about connections that wait at a listener and can't be brought
+// back: what the other end has sent, and it may have ended since, would be lost. They
+// are given some time to be accepted; a listener that does not do so is no reason to
+// refuse.
+func (t *target) passWaiting(v *view) bool {
+	switch {
+	case t.surveying():
+	case t.hurried:
 		t.warn("process %d: %s: connections that wait to be accepted are reset on restore", t.pid, v.object())
+	default:
+		t.refuse(v.object(), "connections wait to be accepted", tryAgain)
+		return false
 	}
-	return true, nil
+	return true
 }
 
 // surveyQueue refuses a socket with data that was not read yet.

@@ -112,6 +112,7 @@ var (
 	Sandbox  = Victim{Name: "sandbox", Source: "sandbox.c"}
 	Terminal = Victim{Name: "terminal", Source: "terminal.c", Tampers: 2, TTY: true}
 	Stopped  = Victim{Name: "stopped", Source: "stopped.c", Tampers: 1}
+	Waiting  = Victim{Name: "waiting", Source: "waiting.c", Tampers: 1}
 	Refused  = Victim{Name: "refused", Source: "refused.c"}
 )
 
