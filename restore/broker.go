@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -15,9 +16,16 @@ import (
 // process uses itself, and move it to its final place.
 type broker struct {
 	ctx  context.Context // of the restore, for what has to wait
+	log  *slog.Logger
 	im   *snapshot.Image
 	plan *Plan
 	m    *snapshot.Manifest
+
+	// System V IPC objects: segments by Shared id, the others as in the manifest.
+	segments     map[int]*ipcObject
+	sets, queues []*ipcObject
+	mqueues      map[int]int // POSIX queues by description
+	succeeded    bool        // the program runs: what was made stays
 
 	files       map[fileUse]int // descriptors of mapped files
 	shared      []int           // of shared memory, by id
@@ -46,7 +54,7 @@ func newBroker(im *snapshot.Image, p *Plan) *broker {
 	b := &broker{
 		im: im, plan: p, m: im.Manifest,
 		files: map[fileUse]int{}, stores: map[string]*snapshot.StoreReader{},
-		pipes: map[uint64]*pipe{}, pairs: map[uint64]int{}, connections: map[int]int{}, exe: map[int]string{}, transfer: map[int]int{},
+		pipes: map[uint64]*pipe{}, pairs: map[uint64]int{}, connections: map[int]int{}, mqueues: map[int]int{}, exe: map[int]string{}, transfer: map[int]int{},
 	}
 	for i, f := range p.o.Stdio {
 		b.stdio[i] = i
@@ -71,7 +79,7 @@ func (b *broker) warn(format string, args ...any) {
 // open opens everything.
 func (b *broker) open(ctx context.Context) error {
 	b.ctx = ctx
-	for _, step := range []func() error{b.openStores, b.openShared, b.openFiles, b.openExes, b.openTerminals, b.openDescriptions, b.openPost} {
+	for _, step := range []func() error{b.openStores, b.openIPC, b.openShared, b.openFiles, b.openExes, b.openTerminals, b.openDescriptions, b.openPost} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -90,6 +98,9 @@ func (b *broker) close() error {
 		errs = append(errs, s.Close())
 	}
 	b.stores = nil
+	if !b.succeeded {
+		errs = append(errs, b.removeIPC())
+	}
 	return errors.Join(errs...)
 }
 

@@ -47,6 +47,7 @@ var restorers = map[snapshot.Kind]restorer{
 	snapshot.KindSignalFD:   {open: openSignalFD},
 	snapshot.KindTimerFD:    {open: openTimerFD, start: startTimerFD},
 	snapshot.KindInotify:    {open: openInotify},
+	snapshot.KindMQueue:     {open: openMQueue, early: isRemovedQueue},
 	snapshot.KindMemory:     {open: openMemory},
 	snapshot.KindPidFD:      {make: makePidFD},
 	snapshot.KindUnixPair:   {open: openUnixPair, early: always},

@@ -100,11 +100,15 @@ func (p *process) keepAreas() (spans, error) {
 	return kept, s.run()
 }
 
-// commonAreas returns where the process and its parent have the same mapped.
+// commonAreas returns where the process and its parent have the same mapped. System V
+// segments are attached anew, as each process has its own parts of them.
 func (p *process) commonAreas() spans {
 	var kept spans
 	theirs := p.origin.image.VMAs
 	for _, v := range p.image.VMAs {
+		if p.isSegment(&v) {
+			continue
+		}
 		for len(theirs) > 0 && theirs[0].End <= v.Start {
 			theirs = theirs[1:]
 		}

@@ -50,9 +50,13 @@ func (p *process) makeMemory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.mapAreas(kept); errors.Is(err, unix.ENOMEM) {
+	if err = p.mapAreas(kept); err == nil {
+		err = p.attachSegments()
+	}
+	if errors.Is(err, unix.ENOMEM) {
 		return fmt.Errorf("%w (no room for its address space: see ulimit -v and vm.overcommit_memory)", err)
-	} else if err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	return p.fillPages(ctx, kept)
@@ -80,7 +84,7 @@ func (p *process) mapAreas(kept spans) error {
 	s := newScript(p.stub, p.stub.Leader())
 	for i := range p.image.VMAs {
 		v := &p.image.VMAs[i]
-		if v.Kind == snapshot.VMAVDSO {
+		if v.Kind == snapshot.VMAVDSO || p.isSegment(v) {
 			continue
 		}
 		flags := uint64(mapFixedNoReplace | unix.MAP_PRIVATE)

@@ -81,6 +81,9 @@ func MakePlan(im *snapshot.Image, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
+	if err := p.checkIPC(); err != nil {
+		return nil, err
+	}
 	if len(p.problems) == 0 {
 		if err := p.chooseIDs(); err != nil {
 			return nil, err

@@ -61,6 +61,7 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
+	r.broker.log = r.log
 	defer func() { err = errors.Join(err, r.broker.close()) }()
 	defer func() {
 		if err != nil {
@@ -103,9 +104,16 @@ func restoreTree(ctx context.Context, im *snapshot.Image, p *Plan) (tree *Tree, 
 			return nil, err
 		}
 	}
+	if err := r.fillIPC(); err != nil {
+		return nil, err
+	}
+	if err := r.notifyQueues(); err != nil {
+		return nil, err
+	}
 	if err := r.finish(); err != nil {
 		return nil, err
 	}
+	r.broker.succeeded = true
 	return &Tree{
 		Root: r.processes[0].stub.PID, Reach: r.ids.elapsed, Build: time.Since(began) - r.ids.elapsed,
 		Warnings: append(r.warnings, r.broker.warnings...),
@@ -209,5 +217,5 @@ func (b *broker) start() error {
 			}
 		}
 	}
-	return b.seal()
+	return errors.Join(b.finishSegments(), b.seal())
 }

@@ -16,6 +16,13 @@ func (b *broker) openShared() error {
 	b.shared = make([]int, len(b.m.Shared))
 	for i := range b.m.Shared {
 		s := &b.m.Shared[i]
+		if o := b.segments[i]; o != nil {
+			b.shared[i] = -1 // no descriptor leads to it
+			if err := b.mayBeGone(o, b.fillSegment(s, o)); err != nil {
+				return fmt.Errorf("%s: %w", o, err)
+			}
+			continue
+		}
 		fd, err := b.makeShared(s)
 		if err == nil {
 			b.shared[i] = b.keep(fd)
@@ -68,6 +75,16 @@ func (b *broker) fillShared(s *snapshot.Shared, fd int) error {
 	if err := unix.Ftruncate(fd, int64(s.Size)); err != nil {
 		return err
 	}
+	return b.eachRecord(s, func(addr uint64, data []byte) error {
+		if end := uint64(s.Size); addr+uint64(len(data)) > end { // the last page is a part of one
+			data = data[:max(end, addr)-addr]
+		}
+		return pwriteAll(fd, data, int64(addr))
+	})
+}
+
+// eachRecord reads the content of an object piece by piece. What no piece has is zeros.
+func (b *broker) eachRecord(s *snapshot.Shared, write func(addr uint64, data []byte) error) error {
 	store, ok := b.stores[s.Store]
 	if !ok {
 		return fmt.Errorf("page store %s is missing", s.Store)
@@ -82,10 +99,7 @@ func (b *broker) fillShared(s *snapshot.Shared, fd int) error {
 			return err
 		}
 		buf = data[:0]
-		if end := uint64(s.Size); r.Addr+uint64(len(data)) > end { // the last page is a part of one
-			data = data[:max(end, r.Addr)-r.Addr]
-		}
-		if err := pwriteAll(fd, data, int64(r.Addr)); err != nil {
+		if err := write(r.Addr, data); err != nil {
 			return err
 		}
 	}

@@ -15,17 +15,6 @@ func bindRaw(fd int, addr []byte) error {
 	return nil
 }
 
-// getpeername returns the raw struct sockaddr of a socket's peer.
-func getpeername(fd int) ([]byte, error) {
-	buf := make([]byte, unix.SizeofSockaddrAny)
-	size := uint32(len(buf))
-	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&size)))
-	if errno != 0 {
-		return nil, errno
-	}
-	return buf[:min(int(size), len(buf))], nil
-}
-
 // sendRaw sends a message to a raw struct sockaddr without waiting.
 func sendRaw(fd int, data, to []byte) error {
 	for {

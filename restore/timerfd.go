@@ -25,7 +25,10 @@ func startTimerFD(_ *broker, d *snapshot.Description, fd int) error {
 		return nil
 	}
 	flags, value := 0, t.Value
-	if t.Flags&unix.TFD_TIMER_ABSTIME != 0 && value > 0 {
+	if value == 0 && t.Interval > 0 && t.Ticks > 0 {
+		value = 1 // it has gone off, and the program starts it anew by reading that
+	}
+	if t.Flags&unix.TFD_TIMER_ABSTIME != 0 && t.Value > 0 {
 		var now unix.Timespec
 		if err := unix.ClockGettime(int32(t.Clock), &now); err != nil {
 			return fmt.Errorf("clock %d: %w", t.Clock, err)

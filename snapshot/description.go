@@ -51,6 +51,7 @@ var details = map[Kind]func() Detail{
 	KindSignalFD:   func() Detail { return new(SignalFD) },
 	KindTimerFD:    func() Detail { return new(TimerFD) },
 	KindInotify:    func() Detail { return new(Inotify) },
+	KindMQueue:     func() Detail { return new(MQueue) },
 	KindMemory:     func() Detail { return new(MemoryFD) },
 	KindPidFD:      func() Detail { return new(PidFD) },
 	KindUnixPair:   func() Detail { return new(UnixPair) },

@@ -39,6 +39,10 @@ type Manifest struct {
 	Files        []File        `json:"files"`             // files on disk that mappings and descriptions refer to
 	Shared       []Shared      `json:"shared"`            // memory that lives outside any address space
 	Descriptions []Description `json:"descriptions"`      // open file descriptions, each once
+	// Semaphores and Queues are the System V IPC objects of the tree; the segments
+	// are among Shared.
+	Semaphores []SemaphoreSet `json:"semaphores,omitempty"`
+	Queues     []MessageQueue `json:"queues,omitempty"`
 	// Terminals are the pseudo terminals that the tree has made.
 	Terminals []Terminal `json:"terminals,omitempty"`
 	Stores    []Store    `json:"stores"` // page stores: one for each address space and shared memory
@@ -104,14 +108,15 @@ type File struct {
 
 // Shared is memory that several mappings, descriptions or processes can hold:
 // a memfd, a shared anonymous mapping, a file that has been deleted, a file in
-// /dev/shm (kind "named").
+// /dev/shm (kind "named"), a segment of System V shared memory.
 type Shared struct {
-	ID    int    `json:"id"` // index in Manifest.Shared
-	Name  string `json:"name"`
-	Path  string `json:"path,omitempty"` // where the file was or is; empty for "memfd" and "anon"
-	Kind  string `json:"kind"`           // "memfd", "anon", "deleted", "named"
-	Size  Hex    `json:"size"`
-	Seals Hex    `json:"seals,omitempty"` // F_SEAL_* bits of a memfd
-	Mode  Hex    `json:"mode,omitempty"`
-	Store string `json:"store"` // page store with its content
+	ID    int      `json:"id"` // index in Manifest.Shared
+	Name  string   `json:"name"`
+	Path  string   `json:"path,omitempty"` // where the file was or is; empty for "memfd" and "anon"
+	Kind  string   `json:"kind"`           // "memfd", "anon", "deleted", "named", "sysv"
+	Size  Hex      `json:"size"`
+	Seals Hex      `json:"seals,omitempty"` // F_SEAL_* bits of a memfd
+	Mode  Hex      `json:"mode,omitempty"`
+	Store string   `json:"store"`          // page store with its content
+	SysV  *SysVShm `json:"sysv,omitempty"` // kind "sysv" only
 }

@@ -1,5 +1,7 @@
 package snapshot
 
+import "fmt"
+
 // KindMemory is the kind of descriptions of shared memory without a name on
 // disk: memfds and deleted files of a tmpfs.
 const KindMemory Kind = "memory"
@@ -18,5 +20,11 @@ func (m *MemoryFD) check(v *validator) error {
 	if err := notNegative("the offset", m.Offset); err != nil {
 		return err
 	}
-	return index("shared memory", m.Shared, len(v.m.Shared))
+	if err := index("shared memory", m.Shared, len(v.m.Shared)); err != nil {
+		return err
+	}
+	if v.m.Shared[m.Shared].SysV != nil {
+		return fmt.Errorf("shared memory %d is a segment, which no descriptor leads to", m.Shared)
+	}
+	return nil
 }

@@ -61,7 +61,17 @@ func sampleManifest() *Manifest {
 		Shared: []Shared{
 			{ID: 0, Name: "buffer", Kind: "memfd", Size: 5000, Seals: 4, Mode: 0o100777, Store: "shm-1"},
 			{ID: 1, Name: "", Kind: "anon", Size: PageSize, Store: "shm-2"},
+			{ID: 2, Name: "SYSV0000002a", Kind: "sysv", Size: 5000, Store: "shm-3", SysV: &SysVShm{
+				IPC: IPC{ID: 32770, Key: 42, Mode: 0o600, UID: 1000, GID: 100, CUID: 1000, CGID: 100}, Removed: true, Locked: true,
+			}},
 		},
+		Semaphores: []SemaphoreSet{{
+			IPC: IPC{ID: 1, Key: -42, Mode: 0o640, Guessed: true}, Values: []int{3, 0}, PIDs: []int{100, 0},
+			Undo: []SemUndo{{PID: 100, Semaphore: 0, Adjust: -7}, {PID: 100, Semaphore: 1, Adjust: 1}, {PID: 55, Semaphore: 0, Adjust: 5}},
+		}},
+		Queues: []MessageQueue{{
+			IPC: IPC{ID: 2}, Limit: 16384, Sender: 100, Receiver: 55, Messages: []Message{{Type: 1 << 40, Data: []byte("hello")}, {Type: 1, Data: []byte{}}},
+		}},
 		Descriptions: sampleDescriptions(),
 	}
 }
@@ -127,6 +137,7 @@ func sampleDescriptions() []Description {
 		&Inotify{Watches: []Watch{{WD: 1, Path: "/a", Mask: 2}, {WD: 4, Path: "/b"}}},
 		&MemoryFD{Shared: 0, Offset: 3},
 		&PidFD{PID: 55},
+		&MQueue{Name: "jobs", Dev: 0x14, Ino: 99, Removed: true, Mode: 0o640, MaxMessages: 10, MessageSize: 8192, Notify: &MQNotify{PID: 55, Signal: 10}},
 		&Socket{Family: 1, Type: 1, Local: []byte{1, 0}, Listen: true, Backlog: 5, Options: []SocketOption{{1, 2, []byte{1}}}},
 	}
 	out := make([]Description, len(all))
@@ -165,6 +176,7 @@ func fillSample(t testing.TB, w *Writer, m *Manifest) {
 	add("mm-2", nil)
 	add("shm-1", map[uint64][]byte{0: sampleShared}, 0)
 	add("shm-2", map[uint64][]byte{0: page(0)}, 0)
+	add("shm-3", map[uint64][]byte{0: page(0x44)}, 0)
 	threads := []*Thread{&m.Processes[0].Threads[0], &m.Processes[0].Threads[1], &m.Processes[1].Threads[0]}
 	for i, thread := range threads {
 		e, err := w.AddXState(sampleState[i])

@@ -16,7 +16,7 @@ import (
 // it. docs/format.md has the list.
 func (m *Manifest) Validate() error {
 	v := validator{m: m, pids: map[int]*Process{}, tids: map[int]bool{}, stores: map[string]bool{}}
-	for _, step := range []func() error{v.head, v.storeList, v.files, v.shared, v.processes, v.zombies, v.terminals, v.descriptions, v.storeUse, v.strings} {
+	for _, step := range []func() error{v.head, v.storeList, v.files, v.shared, v.processes, v.zombies, v.ipc, v.terminals, v.descriptions, v.storeUse, v.strings} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -154,12 +154,15 @@ func (v *validator) shared() error {
 		switch {
 		case s.ID != i:
 			return fmt.Errorf("shared memory %d has id %d", i, s.ID)
-		case s.Kind != "memfd" && s.Kind != "anon" && s.Kind != "deleted" && s.Kind != "named":
+		case s.Kind != "memfd" && s.Kind != "anon" && s.Kind != "deleted" && s.Kind != "named" && s.Kind != KindSysV:
 			return fmt.Errorf("shared memory %d: unknown kind %q", i, s.Kind)
 		case s.Kind == "named" && s.Path == "":
 			return fmt.Errorf("shared memory %d has no path", i)
 		case s.Size > maxObject-PageSize:
 			return fmt.Errorf("shared memory %d: size %v", i, s.Size)
+		}
+		if err := s.sysvShm(); err != nil {
+			return fmt.Errorf("shared memory %d: %w", i, err)
 		}
 		if s.Path != "" {
 			if err := checkPath(s.Path); err != nil {

@@ -212,7 +212,10 @@ func (v *validator) vmaObject(a *VMA) error {
 	case VMAFile:
 		return index("file", a.Object, len(v.m.Files))
 	case VMAShared:
-		return index("shared memory", a.Object, len(v.m.Shared))
+		if err := index("shared memory", a.Object, len(v.m.Shared)); err != nil {
+			return err
+		}
+		return v.m.Shared[a.Object].holds(a)
 	case VMAAnon, VMAVDSO:
 		if a.Object != 0 || a.Shared {
 			return fmt.Errorf("kind %q has no object and is private", a.Kind)

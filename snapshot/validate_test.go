@@ -16,6 +16,7 @@ func validSample() *Manifest {
 	m.Stores = []Store{
 		{Name: "mm-1", Records: 2, Map: Blob{"mm-1.map", 64, sum}, Data: Blob{"mm-1.pages", PageSize, ""}},
 		{Name: "mm-2"}, {Name: "shm-1"}, {Name: "shm-2", Records: 1, Map: Blob{"shm-2.map", 32, sum}},
+		{Name: "shm-3"},
 	}
 	return m
 }
@@ -31,7 +32,7 @@ func TestValidate(t *testing.T) {
 	if err := validSample().Validate(); err != nil {
 		t.Fatal(err)
 	}
-	for _, list := range [][]damage{damagedHead, damagedTables, damagedDetails, damagedProcess, damagedMemory, damagedThreads} {
+	for _, list := range [][]damage{damagedHead, damagedTables, damagedIPC, damagedDetails, damagedProcess, damagedMemory, damagedThreads} {
 		for _, d := range list {
 			m := validSample()
 			d.change(m, &m.Processes[0])
@@ -61,10 +62,10 @@ var damagedHead = []damage{
 var damagedTables = []damage{
 	{"store name", func(m *Manifest, _ *Process) { m.Stores[0].Name = "../mm-1" }, "not a possible name"},
 	{"store twice", func(m *Manifest, _ *Process) { m.Stores = append(m.Stores, m.Stores[0]) }, "there twice"},
-	{"store without owner", func(m *Manifest, _ *Process) { m.Stores = append(m.Stores, Store{Name: "mm-3"}) }, "belongs to nothing"},
+	{"store without owner", func(m *Manifest, _ *Process) { m.Stores = append(m.Stores, Store{Name: "mm-9"}) }, "belongs to nothing"},
 	{"store used twice", func(m *Manifest, _ *Process) { m.Processes[1].MM.Store = "mm-1" }, "used twice"},
 	{"store of the wrong kind", func(m *Manifest, _ *Process) { m.Processes[1].MM.Store = "shm-1" }, "of that kind"},
-	{"store unknown", func(m *Manifest, _ *Process) { m.Shared[1].Store = "shm-3" }, "of that kind"},
+	{"store unknown", func(m *Manifest, _ *Process) { m.Shared[1].Store = "shm-9" }, "of that kind"},
 	{"records negative", func(m *Manifest, _ *Process) { m.Stores[1].Records = -1 }, "not possible"},
 	{"too many records", func(m *Manifest, _ *Process) { m.Stores[1].Records = 1 << 40 }, "not possible"},
 	{"map size", func(m *Manifest, _ *Process) { m.Stores[0].Map.Size = 65 }, "of its map"},
@@ -93,6 +94,31 @@ var damagedTables = []damage{
 	{"content of a pipe twice", func(m *Manifest, _ *Process) { m.Descriptions[7].Detail.(*Pipe).Content = []byte("x") }, "twice"},
 }
 
+var damagedIPC = []damage{
+	{"segment without properties", func(m *Manifest, _ *Process) { m.Shared[2].SysV = nil }, "does not go with"},
+	{"segment of another kind", func(m *Manifest, _ *Process) { m.Shared[2].Kind = "anon" }, "does not go with"},
+	{"segment empty", func(m *Manifest, _ *Process) { m.Shared[2].Size = 0 }, "never empty"},
+	{"segment id", func(m *Manifest, _ *Process) { m.Shared[2].SysV.ID = -1 }, "id -1"},
+	{"segment key", func(m *Manifest, _ *Process) { m.Shared[2].SysV.Key = 1 << 31 }, "key"},
+	{"segment mode", func(m *Manifest, _ *Process) { m.Shared[2].SysV.Mode = 0o1600 }, "permissions"},
+	{"segment owner", func(m *Manifest, _ *Process) { m.Shared[2].SysV.UID = -1 }, "user or group"},
+	{"mapping beyond a segment", func(m *Manifest, p *Process) { p.VMAs[2].Object, p.VMAs[2].Offset = 2, PageSize }, "beyond the end"},
+	{"set twice", func(m *Manifest, _ *Process) { m.Semaphores = append(m.Semaphores, m.Semaphores[0]) }, "there twice"},
+	{"set without semaphores", func(m *Manifest, _ *Process) { m.Semaphores[0].Values = nil }, "0 values"},
+	{"set without process ids", func(m *Manifest, _ *Process) { m.Semaphores[0].PIDs = nil }, "0 process ids"},
+	{"semaphore value", func(m *Manifest, _ *Process) { m.Semaphores[0].Values[1] = 32768 }, "value 32768"},
+	{"semaphore pid", func(m *Manifest, _ *Process) { m.Semaphores[0].PIDs[1] = -1 }, "process -1"},
+	{"adjustment of nobody", func(m *Manifest, _ *Process) { m.Semaphores[0].Undo[0].PID = 101 }, "no process 101"},
+	{"adjustment of nothing", func(m *Manifest, _ *Process) { m.Semaphores[0].Undo[0].Semaphore = 2 }, "no semaphore 2"},
+	{"adjustment too large", func(m *Manifest, _ *Process) { m.Semaphores[0].Undo[0].Adjust = 40000 }, "40000"},
+	{"adjustment twice", func(m *Manifest, _ *Process) { m.Semaphores[0].Undo[1].Semaphore = 0 }, "not in order"},
+	{"queue limit", func(m *Manifest, _ *Process) { m.Queues[0].Limit = -1 }, "limit"},
+	{"queue sender", func(m *Manifest, _ *Process) { m.Queues[0].Sender = -1 }, "sender"},
+	{"queue id", func(m *Manifest, _ *Process) { m.Queues[0].ID = 1 << 31 }, "id"},
+	{"message type", func(m *Manifest, _ *Process) { m.Queues[0].Messages[0].Type = 0 }, "type 0"},
+	{"message length", func(m *Manifest, _ *Process) { m.Queues[0].Messages[0].Data = make([]byte, MaxMessage+1) }, "bytes"},
+}
+
 // detail replaces the detail of a description.
 func detail(d Detail) func(*Manifest, *Process) {
 	return func(m *Manifest, _ *Process) { m.Descriptions[8].Detail = d }
@@ -119,8 +145,13 @@ var damagedDetails = []damage{
 	{"timerfd", detail(&TimerFD{Value: -1}), "negative"},
 	{"inotify order", detail(&Inotify{Watches: []Watch{{2, "/a", 1}, {2, "/b", 1}}}), "not in order"},
 	{"inotify path", detail(&Inotify{Watches: []Watch{{2, "a", 1}}}), "absolute"},
-	{"memory", detail(&MemoryFD{Shared: 2}), "no shared memory 2"},
+	{"memory", detail(&MemoryFD{Shared: 3}), "no shared memory 3"},
+	{"descriptor of a segment", detail(&MemoryFD{Shared: 2}), "no descriptor"},
 	{"memory offset", detail(&MemoryFD{Offset: -1}), "negative"},
+	{"queue name", detail(&MQueue{Name: "../x", MaxMessages: 1, MessageSize: 1}), "not the name"},
+	{"queue size", detail(&MQueue{Name: "x", MaxMessages: 1, MessageSize: -1}), "bytes"},
+	{"queue notification", detail(&MQueue{Name: "x", MaxMessages: 1, MessageSize: 1, Notify: &MQNotify{PID: 101}}), "not in the tree"},
+	{"queue signal", detail(&MQueue{Name: "x", MaxMessages: 1, MessageSize: 1, Notify: &MQNotify{PID: 55, Signal: 65}}), "signal 65"},
 	{"pidfd", detail(&PidFD{PID: 101}), "no process 101"},
 	{"socket address", detail(&Socket{Local: make([]byte, 200)}), "200 bytes"},
 	{"socket option", detail(&Socket{Options: []SocketOption{{1, 2, make([]byte, 1<<17)}}}), "option"},
@@ -151,10 +182,10 @@ var damagedProcess = []damage{
 	{"many limits", func(_ *Manifest, p *Process) { p.Limits = make([]Limit, 99) }, "99 resource"},
 	{"descriptor order", func(_ *Manifest, p *Process) { p.FDs[1].Num = 0 }, "not in order"},
 	{"descriptor negative", func(_ *Manifest, p *Process) { p.FDs[0].Num = -1 }, "not in order"},
-	{"descriptor", func(_ *Manifest, p *Process) { p.FDs[0].Description = 16 }, "no description 16"},
+	{"descriptor", func(_ *Manifest, p *Process) { p.FDs[0].Description = 17 }, "no description 17"},
 	{"lock kind", func(_ *Manifest, p *Process) { p.Locks[0].Kind = "x" }, "unknown kind"},
 	{"lock type", func(_ *Manifest, p *Process) { p.Locks[0].Type = "x" }, "unknown type"},
-	{"lock description", func(_ *Manifest, p *Process) { p.Locks[0].Description = 16 }, "no description"},
+	{"lock description", func(_ *Manifest, p *Process) { p.Locks[0].Description = 17 }, "no description"},
 	{"lock descriptor", func(_ *Manifest, p *Process) { p.Locks[0].FD = 4 }, "no descriptor 4"},
 	{"lock file", func(_ *Manifest, p *Process) { p.Locks[0].File = 2 }, "no file 2"},
 	{"lock range", func(_ *Manifest, p *Process) { p.Locks[0].End = 4 }, "bytes 5 to 4"},
@@ -171,7 +202,7 @@ var damagedMemory = []damage{
 	{"protection length", func(_ *Manifest, p *Process) { p.VMAs[0].Prot = "rwxp" }, "protection"},
 	{"kind", func(_ *Manifest, p *Process) { p.VMAs[0].Kind = "x" }, "unknown kind"},
 	{"file", func(_ *Manifest, p *Process) { p.VMAs[0].Object = 2 }, "no file 2"},
-	{"shared memory", func(_ *Manifest, p *Process) { p.VMAs[2].Object = 2 }, "no shared memory 2"},
+	{"shared memory", func(_ *Manifest, p *Process) { p.VMAs[2].Object = 3 }, "no shared memory 3"},
 	{"anonymous with object", func(_ *Manifest, p *Process) { p.VMAs[1].Object = 1 }, "no object"},
 	{"anonymous and shared", func(_ *Manifest, p *Process) { p.VMAs[1].Shared = true }, "private"},
 	{"private with write", func(_ *Manifest, p *Process) { p.VMAs[0].Write = true }, "private"},

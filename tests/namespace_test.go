@@ -28,7 +28,8 @@ func (p *program) restoreInside(image string, flags ...string) {
 		ids := strings.Fields(statusField(pid, "NSpid"))
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // gone: no text
 		if bytes.Contains(text, []byte(p.stopfile())) && len(ids) > 1 {
-			p.pid = pid
+			p.pid = pid // parents come first
+			break
 		}
 	}
 	if p.pid == 0 {
@@ -40,7 +41,7 @@ func (p *program) restoreInside(image string, flags ...string) {
 // on the host, and the program has its original ids and no capabilities.
 func TestNamespace(t *testing.T) {
 	needUserNamespace(t)
-	for _, name := range []string{"counter", "counter-i386", "threads16", "signals", "sleeps", "fds", "goapp"} {
+	for _, name := range []string{"counter", "counter-i386", "threads16", "signals", "sleeps", "fds", "sysv", "mqueue", "goapp"} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, victim(t, name), startOptions{append: true})
 			original := p.pid

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/crtrace/crtrace/tests/internal/victims"
 )
@@ -215,7 +217,10 @@ func TestRefuseDirectory(t *testing.T) {
 // TestRefuseObjects: state that can't be brought back. The refusal comes before
 // the program is touched.
 func TestRefuseObjects(t *testing.T) {
-	kinds := map[string][]string{"io_uring": nil, "userfaultfd": nil, "perf": nil, "tcp": echo(t)}
+	kinds := map[string][]string{
+		"io_uring": nil, "userfaultfd": nil, "perf": nil, "tcp": echo(t), "messages": nil, "notification": nil,
+		"segment": {attachedSegment(t)}, "semaphores": {usedSemaphores(t)},
+	}
 	for kind, args := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			p := start(t, victims.Refused, startOptions{args: append([]string{kind}, args...)})
@@ -224,6 +229,39 @@ func TestRefuseObjects(t *testing.T) {
 			p.unharmed()
 		})
 	}
+}
+
+// attachedSegment makes System V shared memory that this process has attached.
+func attachedSegment(t *testing.T) string {
+	t.Helper()
+	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 4096, 0o600)
+	if errors.Is(err, unix.ENOSYS) {
+		skip(t, needKernel, "System V shared memory")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := unix.SysvShmAttach(id, 0, 0)
+	if _, rmErr := unix.SysvShmCtl(id, unix.IPC_RMID, nil); err != nil || rmErr != nil {
+		t.Fatal(err, rmErr)
+	}
+	t.Cleanup(func() { _ = unix.SysvShmDetach(mem) })
+	return strconv.Itoa(id)
+}
+
+// usedSemaphores makes two semaphores, the second of which this process has used.
+func usedSemaphores(t *testing.T) string {
+	t.Helper()
+	id, _, errno := unix.Syscall(unix.SYS_SEMGET, unix.IPC_PRIVATE, 2, 0o600)
+	if errno != 0 {
+		skip(t, needKernel, "System V semaphores")
+	}
+	const setValue = 16 // SETVAL
+	if _, _, errno := unix.Syscall6(unix.SYS_SEMCTL, id, 1, setValue, 5, 0, 0); errno != 0 {
+		t.Fatal(errno)
+	}
+	t.Cleanup(func() { _, _, _ = unix.Syscall(unix.SYS_SEMCTL, id, 0, unix.IPC_RMID) })
+	return strconv.Itoa(int(id))
 }
 
 // echo serves one TCP port outside every program under test.

@@ -150,5 +150,9 @@ func (c *collection) takeProcesses(ctx context.Context) error {
 		}
 		c.m.Processes = append(c.m.Processes, *t.out)
 	}
+	c.surveyNotifications()
+	if err := c.takeIPC(); err != nil || len(c.problems) > 0 {
+		return err
+	}
 	return c.takeShared(ctx)
 }

@@ -41,6 +41,7 @@ type collector struct {
 var collectors = []collector{
 	{snapshot.KindPath, isPath, takePath},
 	{snapshot.KindKernelFile, isKernelFile, takeKernelFile},
+	{snapshot.KindMQueue, isMQueue, takeMQueue},
 	{snapshot.KindMemory, isMemory, takeMemory},
 	{snapshot.KindRegular, isRegular, takeRegular},
 	{snapshot.KindDirectory, isDirectory, takeDirectory},

@@ -90,6 +90,8 @@ var injectedCalls = []parasite.Record{
 	{NR: unix.SYS_FCNTL, Args: [6]uint64{0, unix.F_GETFD}},
 	{NR: unix.SYS_WAITID, Args: [6]uint64{unix.P_PID, 1, 0, unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT}},
 	{NR: unix.SYS_MINCORE, Args: [6]uint64{0, 0, 0}},
+	{NR: unix.SYS_SEMOP, Args: [6]uint64{^uint64(0)}},
+	{NR: unix.SYS_SETSOCKOPT, Args: [6]uint64{^uint64(0)}},
 	{NR: unix.SYS_MEMBARRIER, Args: [6]uint64{membarrierGetRegistered}},
 	{NR: unix.SYS_GETITIMER},
 	{NR: unix.SYS_ARCH_PRCTL, Args: [6]uint64{archGetXCompPerm}},

@@ -25,6 +25,9 @@ const (
 
 // sharedOf returns the number of the shared memory that an area maps.
 func (t *target) sharedOf(m *procfs.Mapping) int {
+	if m.IsSegment() {
+		return t.addShared(sharedKey(m), newSegment(m))
+	}
 	s := snapshot.Shared{Name: m.Path, Kind: sharedDeleted, Path: m.Path}
 	switch name, memfd := strings.CutPrefix(m.Path, "/memfd:"); {
 	case memfd:
@@ -34,7 +37,7 @@ func (t *target) sharedOf(m *procfs.Mapping) int {
 	case !m.Deleted:
 		s.Kind = sharedNamed
 	}
-	return t.addShared(fileKey{m.Dev, m.Ino}, s)
+	return t.addShared(sharedKey(m), s)
 }
 
 // addShared enters shared memory into the table.
@@ -73,10 +76,13 @@ func (c *collection) takeObject(ctx context.Context, s *snapshot.Shared, key fil
 	if err != nil {
 		return err
 	}
-	if f != nil {
+	switch views := c.viewsOf(key); {
+	case f != nil:
 		err = errors.Join(sharedFromFile(ctx, s, f, store), f.Close())
-	} else {
-		err = c.sharedFromMaps(ctx, s, key, store)
+	case s.SysV != nil && !covered(views, uint64(s.Size)):
+		err = segmentFromHere(ctx, s, store)
+	default:
+		err = sharedFromMaps(ctx, s, views, store)
 	}
 	if err != nil {
 		return err
@@ -164,28 +170,49 @@ func copyFile(ctx context.Context, store *snapshot.StoreWriter, buf []byte, f *o
 	return nil
 }
 
-// sharedFromMaps stores shared memory that only mappings lead to, each part of it
-// through the first that shows it. What was never touched must not be read, for
-// that would allocate it.
-func (c *collection) sharedFromMaps(ctx context.Context, s *snapshot.Shared, key fileKey, store *snapshot.StoreWriter) error {
-	type window struct {
-		t *target
-		procfs.Mapping
-	}
+// window is a mapping of shared memory in a process.
+type window struct {
+	t *target
+	procfs.Mapping
+}
+
+// viewsOf lists the mappings of shared memory by their offset.
+func (c *collection) viewsOf(key fileKey) []window {
 	var views []window
 	for _, t := range c.targets {
 		for _, m := range t.maps {
-			if (fileKey{m.Dev, m.Ino}) == key && m.Shared {
+			if m.Shared && sharedKey(&m) == key {
 				views = append(views, window{t, m})
 			}
 		}
 	}
 	slices.SortStableFunc(views, func(a, b window) int { return cmp.Compare(a.Offset, b.Offset) })
+	return views
+}
+
+// covered tells whether mappings show all of an object of a size.
+func covered(views []window, size uint64) bool {
+	done := uint64(0)
+	for _, v := range views {
+		if v.Offset > done {
+			return false
+		}
+		done = max(done, v.Offset+v.End-v.Start)
+	}
+	return done >= size
+}
+
+// sharedFromMaps stores shared memory that only mappings lead to, each part of it
+// through the first that shows it. What was never touched must not be read, for
+// that would allocate it.
+func sharedFromMaps(ctx context.Context, s *snapshot.Shared, views []window, store *snapshot.StoreWriter) error {
 	done := uint64(0)
 	for _, m := range views {
 		from := max(m.Offset, done)
 		to := m.Offset + (m.End - m.Start)
-		s.Size = max(s.Size, snapshot.Hex(to))
+		if s.SysV == nil { // the size of a segment is known
+			s.Size = max(s.Size, snapshot.Hex(to))
+		}
 		if from >= to {
 			continue
 		}
@@ -224,16 +251,7 @@ func (t *target) resident(start, end uint64) ([]procfs.Range, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i, b := range vec {
-			addr := at + uint64(i)*page
-			switch {
-			case b&1 == 0:
-			case len(out) > 0 && out[len(out)-1].End == addr:
-				out[len(out)-1].End += page
-			default:
-				out = append(out, procfs.Range{Start: addr, End: addr + page})
-			}
-		}
+		out = append(out, presentPages(at, vec, false)...)
 	}
 	return out, nil
 }

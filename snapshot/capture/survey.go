@@ -75,7 +75,7 @@ func surveyOnce(pid int, o Options) ([]Problem, error) {
 		}
 		return nil, err
 	}
-	return c.problems, nil
+	return c.problems, c.takeIPC()
 }
 
 // surveyDebugger refuses a process that another one of the tree traces. It can't

@@ -138,6 +138,7 @@ func (t *target) surveyVMAs() error {
 	if err != nil {
 		return err
 	}
+	t.maps = maps
 	return t.surveyMaps(maps)
 }
 
@@ -150,8 +151,6 @@ func (t *target) surveyMaps(maps []procfs.Mapping) error {
 		case m.Path == "[vsyscall]", classify(m) == snapshot.VMAVDSO:
 		case strings.HasPrefix(m.Path, "/[aio]"):
 			t.refuse(object, "an asynchronous I/O context (io_setup) can't be rebuilt", "let the program call io_destroy before the checkpoint")
-		case strings.HasPrefix(m.Path, "/SYSV"):
-			t.refuse(object, "System V shared memory is not supported", "")
 		case strings.HasPrefix(m.Path, "anon_inode:"):
 			t.refuse(object, "its content lives in the kernel", "")
 		case m.Flags.Has("ht"):

@@ -1,11 +1,16 @@
 // test: objects that no unprivileged restore can bring back; a checkpoint must refuse them and leave the program unharmed.
 // With the kind "tcp-again" it connects again when its connection is reset, as often as RESETS says.
-// It is called as "refused STOPFILE STEPS SLACK TAMPER KIND [ADDRESS PORT [RESETS]]".
+// It is called as "refused STOPFILE STEPS SLACK TAMPER KIND [ADDRESS PORT [RESETS] | ID]".
 #include "victim.h"
 #include <arpa/inet.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
+#include <mqueue.h>
+#include <signal.h>
+#include <sys/ipc.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 
 static int open_uring(void)
@@ -47,6 +52,40 @@ static int talk(int fd)
 	return 0;
 }
 
+// open_queue opens a queue without a name that holds a message, or tells a process with a
+// value that only the kernel knows.
+static int open_queue(int message)
+{
+	struct mq_attr a = {.mq_maxmsg = 1, .mq_msgsize = 8};
+	char name[32];
+	snprintf(name, sizeof name, "/refused-%d", getpid());
+	int q = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &a);
+	if (q < 0)
+		return -1;
+	CHECK_EQ(mq_unlink(name), 0);
+	if (message) {
+		CHECK_EQ(mq_send(q, "wait", 4, 0), 0);
+		return q;
+	}
+	sigset_t blocked;
+	sigemptyset(&blocked), sigaddset(&blocked, SIGUSR1);
+	CHECK_EQ(sigprocmask(SIG_BLOCK, &blocked, NULL), 0);
+	struct sigevent e = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value.sival_int = 7};
+	CHECK_EQ(mq_notify(q, &e), 0);
+	return q;
+}
+
+// open_ipc uses an object that a process outside uses too, whose id is the argument.
+static int open_ipc(const char *kind, const char *id)
+{
+	int n = atoi(id);
+	if (strcmp(kind, "segment") == 0)
+		CHECK(shmat(n, NULL, 0) != (void *)-1);
+	else
+		CHECK_EQ(semop(n, &(struct sembuf){0, 1, 0}, 1), 0);
+	return dup(0);
+}
+
 int main(int argc, char **argv)
 {
 	victim_init(argc, argv, 0);
@@ -63,6 +102,10 @@ int main(int argc, char **argv)
 		fd = open_userfaultfd();
 	else if (strcmp(kind, "perf") == 0)
 		fd = open_perf();
+	else if (strcmp(kind, "messages") == 0 || strcmp(kind, "notification") == 0)
+		fd = open_queue(kind[0] == 'm');
+	else if (argc == 7)
+		fd = open_ipc(kind, argv[6]);
 	else
 		return 2;
 	if (fd < 0)

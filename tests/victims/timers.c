@@ -8,8 +8,9 @@ enum { SIG_VALUE = 40, SIG_THREAD = 41 };
 static volatile long real_hits, virtual_hits, prof_hits, value_hits, thread_hits;
 static volatile int wrong;
 static int periodic, far_off, oneshot;
+static int unread; // periodic too, but read so seldom that every checkpoint finds it expired
 static int64_t started_ms, oneshot_due_ms;
-static long periodic_ticks;
+static long periodic_ticks, unread_ticks;
 
 struct ktimer_event { // struct sigevent as the kernel has it
 	union sigval value;
@@ -93,6 +94,7 @@ static void set_up(void)
 	struct timespec real;
 	clock_gettime(CLOCK_REALTIME, &real);
 	periodic = timerfd(CLOCK_MONOTONIC, 0, (struct itimerspec){{0, 11000000}, {0, 11000000}});
+	unread = timerfd(CLOCK_MONOTONIC, 0, (struct itimerspec){{0, 1000000}, {0, 1000000}});
 	far_off = timerfd(CLOCK_REALTIME, TFD_TIMER_ABSTIME, (struct itimerspec){{0, 0}, {real.tv_sec + 86400, 0}});
 	oneshot = timerfd(CLOCK_MONOTONIC, 0, (struct itimerspec){{0, 0}, {0, 900000000}});
 	oneshot_due_ms = now_ms() + 900;
@@ -139,6 +141,10 @@ static void check_armed(void)
 static void check_timerfds(void)
 {
 	uint64_t n;
+	if (victim_step % 8 == 7) { // each step burns 12 ms: it has always gone off again
+		CHECK_EQ(read(unread, &n, 8), 8);
+		unread_ticks += n;
+	}
 	if (read(periodic, &n, 8) == 8)
 		periodic_ticks += n;
 	else
@@ -163,6 +169,7 @@ static void check_counts(void)
 	CHECK(value_hits <= ran / 7 + 2);
 	CHECK(thread_hits <= ran / 13 + 2);
 	CHECK(periodic_ticks <= ran / 11 + 2);
+	CHECK(unread_ticks <= ran + 2);
 	static long before[6];
 	static long looked;
 	if (victim_step < looked + 40) // steps, not time: time passes while the program is away
@@ -191,13 +198,15 @@ static void tamper(void)
 		timerfd_settime(periodic, 0, &none, NULL);
 	if (tampering(6))
 		timerfd_settime(far_off, 0, &none, NULL);
+	if (tampering(8))
+		timerfd_settime(unread, 0, &none, NULL);
 	if (tampering(7))
 		periodic_ticks += 1000000;
 }
 
 int main(int argc, char **argv)
 {
-	victim_init(argc, argv, 7);
+	victim_init(argc, argv, 8);
 	set_up();
 	ready();
 	while (step()) {

@@ -14,6 +14,7 @@ import (
 	"github.com/crtrace/crtrace/cmd/internal/exitcode"
 	"github.com/crtrace/crtrace/cmd/internal/supervisor"
 	"github.com/crtrace/crtrace/restore"
+	"github.com/crtrace/crtrace/snapshot"
 	"github.com/crtrace/crtrace/tracer"
 )
 
@@ -69,7 +70,9 @@ func (a *app) startInside(ctx context.Context, f restoreFlags, dir string) (*det
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{hostProc, w}
-	cmd.SysProcAttr = namespaceAttr()
+	if cmd.SysProcAttr, err = namespaceAttr(dir); err != nil {
+		return nil, 0, err
+	}
 	// A thread that lives on: its end would count as the death of the parent.
 	err = tracer.Keep(cmd.Start)
 	_ = w.Close()
@@ -83,15 +86,25 @@ func (a *app) startInside(ctx context.Context, f restoreFlags, dir string) (*det
 	return report, cmd.Process.Pid, nil
 }
 
-// namespaceAttr asks for the namespaces, with this user as the only one in them.
-func namespaceAttr() *syscall.SysProcAttr {
+// namespaceAttr asks for the namespaces, with this user as the only one in them. A program
+// with System V IPC objects also gets a namespace for those, where their ids are free.
+func namespaceAttr(dir string) (*syscall.SysProcAttr, error) {
+	im, err := snapshot.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer im.Close()
+	flags := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS)
+	if im.Manifest.UsesIPC() {
+		flags |= unix.CLONE_NEWIPC
+	}
 	return &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS,
+		Cloneflags:  flags,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
 		AmbientCaps: insideCaps,
 		Pdeathsig:   syscall.SIGKILL,
-	}
+	}, nil
 }
 
 // insideArgs is the command line of the process inside the namespace.
