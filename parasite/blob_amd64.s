@@ -17,6 +17,8 @@
 #define SLOT_RBP  104
 #define SLOT_IRET 112
 #define SLOT_RSP  136 // in the iret frame
+#define SLOT_SOCKET 152
+#define SLOT_LOWAT  160
 
 // Offsets into a record of a batch.
 #define REC_NR    0
@@ -36,12 +38,13 @@
 	BYTE $0x0F; BYTE $0x0B; BYTE $0x0F; BYTE $0x0B
 
 #define SYS_MUNMAP      11
+#define SYS_SETSOCKOPT  54
 #define SYS_RTSIGMASK   14
 
 // call issues one system call for the tracer. SP points at the slot. With a
 // tracer the thread never gets past the exit stop of the call; without one it
-// falls through, takes down the scratch area, gives the signal mask back and
-// goes on where the program was interrupted. Signals that were pending are
+// falls through, gives a socket its low-water mark back (SO_RCVLOWAT, if it has
+// one to give), takes down the scratch area, gives the signal mask back and goes on where the program was interrupted. Signals that were pending are
 // delivered when the mask comes back: SP is the program's own by then, and the
 // slot is found by BP. LEAVE gives BP back and points SP at the iret frame at
 // once, so that only one instruction lies between the program's stack pointer
@@ -50,6 +53,16 @@ TEXT ·call(SB),NOSPLIT|NOFRAME,$0-0
 	SYSCALL
 away:
 	BYTE $0x48; BYTE $0x89; BYTE $0xE5 // MOVQ SP, BP, which vet takes for a function's fault
+	MOVQ SLOT_SOCKET(BP), DI
+	TESTQ DI, DI
+	JMI  unmap
+	MOVQ $SYS_SETSOCKOPT, AX
+	MOVQ $1, SI  // SOL_SOCKET
+	MOVQ $18, DX // SO_RCVLOWAT
+	LEAQ SLOT_LOWAT(BP), R10
+	MOVQ $4, R8
+	SYSCALL
+unmap:
 	MOVQ $SYS_MUNMAP, AX
 	MOVQ SLOT_AREA(BP), DI
 	MOVQ SLOT_LEN(BP), SI

@@ -7,8 +7,8 @@
 // Call serves a program that goes on afterwards. The tracer lets it issue one
 // system call at a time and takes the thread back at the exit stop of the call.
 // A syscall stop exists only while there is a tracer: should the tracer die, the
-// thread falls through into code that removes the scratch area, restores the
-// signal mask and all registers from the Slot and jumps back to where the
+// thread falls through into code that undoes what must not stay, removes the
+// scratch area, restores the signal mask and all registers from the Slot and jumps back to where the
 // program was (iretq, which restores instruction pointer, flags and stack
 // pointer at once). It uses no stack and touches none of the program's memory:
 // a goroutine's stack has no room below its stack pointer, so nothing may be
@@ -25,7 +25,7 @@ package parasite
 import "encoding/binary"
 
 // SlotSize is the size of an encoded Slot in bytes.
-const SlotSize = 152
+const SlotSize = 168
 
 // Slot is what Call restores when its tracer is gone.
 type Slot struct {
@@ -35,6 +35,18 @@ type Slot struct {
 	Rax, Rbx, Rcx, Rdx, Rsi, Rdi, Rbp uint64
 	R8, R9, R10, R11                  uint64
 	Rip, Cs, Eflags, Rsp, Ss          uint64
+
+	// Socket is a descriptor that gets LowWater as its SO_RCVLOWAT; negative: none.
+	Socket, LowWater int64
+}
+
+// GuardOffset is where Socket and LowWater lie in an encoded slot.
+const GuardOffset = 152
+
+// AppendGuard appends what a slot has at GuardOffset.
+func (s *Slot) AppendGuard(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.Socket))
+	return binary.LittleEndian.AppendUint64(b, uint64(s.LowWater))
 }
 
 // Append appends the encoded slot to b.
@@ -46,7 +58,7 @@ func (s *Slot) Append(b []byte) []byte {
 	} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	return b
+	return s.AppendGuard(b)
 }
 
 // RecordSize is the size of an encoded Record in bytes.

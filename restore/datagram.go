@@ -71,10 +71,5 @@ func sendsFrom(s *snapshot.Socket, addr []byte) bool {
 	if s.Family == unix.AF_UNIX || addr[0] == unix.AF_UNIX {
 		return bytes.Equal(s.Local, addr)
 	}
-	if len(s.Local) < 16 || len(addr) < 16 {
-		return false
-	}
-	host, port := place4(s.Local)
-	wantHost, wantPort := place4(addr)
-	return bytes.Equal(port, wantPort) && (bytes.Equal(host, wantHost) || len(bytes.Trim(host, "\x00")) == 0)
+	return snapshot.Serves(snapshot.AddrPort(s.Local), snapshot.AddrPort(addr))
 }

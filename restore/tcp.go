@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,7 @@ func openTCP(b *broker, d *snapshot.Description) (int, error) {
 		return -1, err
 	}
 	b.keep(own)
-	if err := errors.Join(fillTCP(other, c), fillTCP(own, peer)); err != nil {
+	if err := errors.Join(fillTCP(other, own, c), fillTCP(own, other, peer)); err != nil {
 		return -1, errors.Join(err, unix.Close(other))
 	}
 	if err := errors.Join(shutTCP(own, c), shutTCP(other, peer)); err != nil {
@@ -70,40 +71,16 @@ func (b *broker) tcpPeer(c *snapshot.TCP) (int, *snapshot.TCP) {
 	return -1, &snapshot.TCP{Family: int(c.Peer[0]), Local: c.Peer, Peer: c.Local}
 }
 
-// samePlace tells whether two socket addresses name the same address and port. An
-// IPv4 address may come as an IPv6 one.
-func samePlace(a, b []byte) bool {
-	hostA, portA := place4(a)
-	hostB, portB := place4(b)
-	return bytes.Equal(hostA, hostB) && bytes.Equal(portA, portB)
-}
-
-// place4 returns address and port of a struct sockaddr_in or sockaddr_in6.
-func place4(a []byte) (host, port []byte) {
-	mapped := append(make([]byte, 10), 0xff, 0xff)
-	if a[0] == unix.AF_INET {
-		return a[4:8], a[2:4]
-	}
-	if len(a) < 24 {
-		return nil, nil
-	}
-	if rest, ok := bytes.CutPrefix(a[8:24], mapped); ok {
-		return rest, a[2:4]
-	}
-	return a[8:24], a[2:4]
-}
+// samePlace tells whether two socket addresses name the same address and port.
+func samePlace(a, b []byte) bool { return snapshot.AddrPort(a) == snapshot.AddrPort(b) }
 
 // listenerOf returns the description of the listener that an end belongs to, by
 // its address or any address with its port.
 func (b *broker) listenerOf(local []byte) (int, bool) {
-	host, port := place4(local)
+	at := snapshot.AddrPort(local)
 	for i := range b.m.Descriptions {
 		s, ok := b.m.Descriptions[i].Detail.(*snapshot.Socket)
-		if !ok || !s.Listen || s.Family == unix.AF_UNIX || len(s.Local) < 16 {
-			continue
-		}
-		h, p := place4(s.Local)
-		if bytes.Equal(p, port) && (bytes.Equal(h, host) || len(bytes.Trim(h, "\x00")) == 0) {
+		if ok && s.Listen && snapshot.Serves(snapshot.AddrPort(s.Local), at) {
 			return i, true
 		}
 	}
@@ -133,7 +110,7 @@ func (b *broker) connectTCP(server, client *snapshot.TCP) (accepted, connected i
 		if err != nil {
 			return -1, -1, errors.Join(fmt.Errorf("accept: %w", err), unix.Close(connected))
 		}
-		peer, err := getpeername(accepted)
+		peer, err := tracer.PeerName(accepted)
 		if err == nil && samePlace(peer, server.Peer) {
 			break
 		}
@@ -277,24 +254,55 @@ func setTCPOptions(fd int, c *snapshot.TCP) error {
 	return nil
 }
 
-// fillTCP sends from one end what the other one had received.
-func fillTCP(from int, to *snapshot.TCP) error {
-	const patience = 2000 // milliseconds without progress
-	for data := to.Receive; len(data) > 0; {
-		n, err := unix.SendmsgN(from, data, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		data = data[max(n, 0):]
-		switch {
-		case err == nil, errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			ready, err := unix.Poll([]unix.PollFd{{Fd: int32(from), Events: unix.POLLOUT}}, patience)
-			if err == nil && ready == 0 {
-				return fmt.Errorf("%d of %d received bytes do not go in again", len(data), len(to.Receive))
-			}
-		default:
-			return fmt.Errorf("send what was received: %w", err)
-		}
+// fillTCP sends from one end what the other one had received. It may have had more room
+// for that than a new one has.
+func fillTCP(from, to int, c *snapshot.TCP) error {
+	size, err := unix.GetsockoptInt(to, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if err != nil {
+		return fmt.Errorf("SO_RCVBUF: %w", err)
 	}
-	return nil
+	if len(c.Receive) == 0 {
+		return nil
+	}
+	widened, err := pushTCP(from, to, c.Receive)
+	if widened && err == nil {
+		err = tracer.Narrow(to, size)
+	}
+	return err
+}
+
+// pushTCP sends data and waits until it has arrived. It tells whether it had to give the
+// receiver more room.
+func pushTCP(from, to int, data []byte) (widened bool, err error) {
+	const patience, step = 2 * time.Second, time.Millisecond
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	all, room, before, end := len(data), len(data), -1, time.Now().Add(patience)
+	for ; ; <-tick.C {
+		n, err := unix.SendmsgN(from, data, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != nil && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
+			return widened, fmt.Errorf("send what was received: %w", err)
+		}
+		data = data[max(n, 0):]
+		arrived, err := unix.IoctlGetInt(to, unix.TIOCINQ)
+		if err != nil {
+			return widened, fmt.Errorf("SIOCINQ: %w", err)
+		}
+		switch {
+		case arrived == all:
+			return widened, nil
+		case n > 0 || arrived != before:
+			before, end = arrived, time.Now().Add(patience)
+			continue
+		case time.Now().After(end):
+			return widened, fmt.Errorf("%d of %d received bytes do not go in again", all-arrived, all)
+		}
+		widened = true
+		if err := tracer.Widen(to, room); err != nil {
+			return widened, err
+		}
+		room = min(2*room, 1<<30)
+	}
 }
 
 // shutTCP ends the sending of an end that had ended it, and waits until the end has
@@ -343,7 +351,7 @@ func (b *broker) openReset(c *snapshot.TCP) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("accept from ourselves: %w", err)
 	}
-	err = errors.Join(setTCPOptions(fd, c), fillTCP(other, c),
+	err = errors.Join(setTCPOptions(fd, c), fillTCP(other, fd, c),
 		unix.SetsockoptLinger(other, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
 	return fd, errors.Join(err, unix.Close(other))
 }

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 
 // play runs one of the roles of the executed-again test binary.
 func play(role string) int {
-	roles := map[string]func([]string) error{"injector": injector, "goroutines": goroutines}
+	roles := map[string]func([]string) error{"injector": injector, "goroutines": goroutines, "guarder": guarder}
 	run, ok := roles[role]
 	if !ok {
 		fmt.Fprintf(os.Stderr, "unknown role %q\n", role)

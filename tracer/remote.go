@@ -79,7 +79,7 @@ func (r *Remote) place(maps []procfs.Mapping) error {
 }
 
 // codeLen is the room of the code; its last byte counts the turns.
-const codeLen = 128
+const codeLen = 176
 
 // slots is the number of slots of a Remote. Successive Remotes of a process take
 // turns with their slots: when a tracer was killed, a thread that is still on its
@@ -254,8 +254,8 @@ func (r *Remote) enter(t *Task) (slot uint64, err error) {
 		g = Rewind(g) // nobody but a tracer can have the kernel restart the call; with its whole time-out
 	}
 	s := parasite.Slot{
-		Mask: t.mask,
-		Rax:  g.Rax, Rbx: g.Rbx, Rcx: g.Rcx, Rdx: g.Rdx, Rsi: g.Rsi, Rdi: g.Rdi, Rbp: g.Rbp,
+		Mask: t.mask, Socket: -1,
+		Rax: g.Rax, Rbx: g.Rbx, Rcx: g.Rcx, Rdx: g.Rdx, Rsi: g.Rsi, Rdi: g.Rdi, Rbp: g.Rbp,
 		R8: g.R8, R9: g.R9, R10: g.R10, R11: g.R11,
 		Rip: g.Rip, Cs: g.Cs, Eflags: g.Eflags, Rsp: g.Rsp, Ss: g.Ss,
 	}
@@ -263,6 +263,14 @@ func (r *Remote) enter(t *Task) (slot uint64, err error) {
 		s.Area, s.AreaLen = r.Area, scratchLen
 	}
 	return slot, r.proc.Mem.Write(slot, s.Append(nil))
+}
+
+// guard has the leader give a socket its low-water mark back if the tracer dies from
+// now on; socket -1 ends that. The leader is in the parasite as long as there is a
+// scratch area.
+func (r *Remote) guard(socket, lowWater int) error {
+	s := parasite.Slot{Socket: int64(socket), LowWater: int64(lowWater)}
+	return r.proc.Mem.Write(r.slot+parasite.GuardOffset, s.AppendGuard(nil))
 }
 
 // nextSyscallStop runs the thread to its next syscall stop.

@@ -26,10 +26,11 @@ type collection struct {
 
 	targets []*target // the processes of the tree, parents before children
 
-	views     []*view          // descriptors of all processes, while they are looked at
-	byID      []*view          // one descriptor of each description
-	pipes     map[fileKey]bool // pipes whose content has been taken
-	terminals map[int]int      // into m.Terminals, by the description of the master side
+	views       []*view           // descriptors of all processes, while they are looked at
+	byID        []*view           // one descriptor of each description
+	connections map[tcpEnds]*view // of byID; nil: not listed yet
+	pipes       map[fileKey]bool  // pipes whose content has been taken
+	terminals   map[int]int       // into m.Terminals, by the description of the master side
 
 	files    map[fileKey]int               // into m.Files
 	shared   map[fileKey]int               // into m.Shared

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +15,7 @@ func isDatagram(s *snapshot.Socket) bool { return s.Type == unix.SOCK_DGRAM }
 // takePeer notes whom a datagram socket is connected to. That is no more than an
 // address: a restore connects to it again, whoever has it.
 func takePeer(v *view, s *snapshot.Socket) error {
-	peer, err := getpeername(v.fd)
+	peer, err := tracer.PeerName(v.fd)
 	if errors.Is(err, unix.ENOTCONN) {
 		return nil
 	}

@@ -3,9 +3,7 @@ package capture
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,26 +12,20 @@ import (
 type inetInfo struct {
 	state int    // tcp*, 0: there is no such socket
 	inode uint64 // 0: no process has it open
+	// unacknowledged is how many bytes were written that the other end has not
+	// received, with its own end as one.
+	unacknowledged int
 }
 
 // inetDiag asks the kernel for the TCP socket with a local and a remote address.
 func inetDiag(local, remote netip.AddrPort) (inetInfo, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
-	if err != nil {
-		return inetInfo{}, err
-	}
-	defer unix.Close(fd)
 	family := byte(unix.AF_INET6)
 	if local.Addr().Is4() {
 		family = unix.AF_INET
 	}
 	le := binary.LittleEndian
-	req := le.AppendUint32(nil, 72) // struct nlmsghdr
-	req = le.AppendUint16(req, diagByFamily)
-	req = le.AppendUint16(req, unix.NLM_F_REQUEST)
-	req = append(req, make([]byte, 8)...)
-	req = append(req, family, unix.IPPROTO_TCP, 0, 0) // struct inet_diag_req_v2
-	req = le.AppendUint32(req, ^uint32(0))            // states
+	req := []byte{family, unix.IPPROTO_TCP, 0, 0} // struct inet_diag_req_v2
+	req = le.AppendUint32(req, ^uint32(0))        // states
 	req = binary.BigEndian.AppendUint16(req, local.Port())
 	req = binary.BigEndian.AppendUint16(req, remote.Port())
 	for _, a := range []netip.Addr{local.Addr(), remote.Addr()} {
@@ -41,34 +33,22 @@ func inetDiag(local, remote netip.AddrPort) (inetInfo, error) {
 	}
 	req = le.AppendUint32(req, 0)          // interface: any
 	req = le.AppendUint64(req, ^uint64(0)) // cookie: any
-	if err := unix.Sendto(fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return inetInfo{}, fmt.Errorf("sock_diag: %w", err)
+	answer, err := sockDiag(req)
+	if errors.Is(err, unix.ENOENT) {
+		return inetInfo{}, nil
 	}
-	buf := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, buf, 0)
 	if err != nil {
-		return inetInfo{}, fmt.Errorf("sock_diag: %w", err)
+		return inetInfo{}, err
 	}
-	return parseInetDiag(buf[:n])
+	return parseInetDiag(answer)
 }
 
-// parseInetDiag reads the answer: a netlink header, struct inet_diag_msg.
+// parseInetDiag reads struct inet_diag_msg.
 func parseInetDiag(b []byte) (inetInfo, error) {
-	const state, inode, size = 1, 68, 72 // in struct inet_diag_msg
+	const state, wqueue, inode, size = 1, 60, 68, 72
+	if len(b) < size {
+		return inetInfo{}, errShortDiag
+	}
 	le := binary.LittleEndian
-	if len(b) < netlinkHeaderLen+4 {
-		return inetInfo{}, errors.New("sock_diag: the kernel's answer is cut short")
-	}
-	body := b[netlinkHeaderLen:]
-	if le.Uint16(b[4:]) == unix.NLMSG_ERROR {
-		errno := syscall.Errno(-int32(le.Uint32(body)))
-		if errno == unix.ENOENT {
-			return inetInfo{}, nil
-		}
-		return inetInfo{}, fmt.Errorf("sock_diag: the kernel answers: %w", errno)
-	}
-	if len(body) < size {
-		return inetInfo{}, errors.New("sock_diag: the kernel's answer is cut short")
-	}
-	return inetInfo{int(body[state]), uint64(le.Uint32(body[inode:]))}, nil
+	return inetInfo{int(b[state]), uint64(le.Uint32(b[inode:])), int(le.Uint32(b[wqueue:]))}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
 	"golang.org/x/sys/unix"
 )
 
@@ -170,7 +171,7 @@ func (t *target) unlinked(v *view, s *snapshot.Socket) (bool, error) {
 
 // localAddress returns the address that a socket is bound to, empty if to none.
 func localAddress(fd int) ([]byte, error) {
-	addr, err := getsockname(fd)
+	addr, err := tracer.SocketName(fd)
 	if err != nil {
 		return nil, fmt.Errorf("getsockname: %w", err)
 	}

@@ -6,12 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// getsockname returns the raw struct sockaddr of a socket.
-func getsockname(fd int) ([]byte, error) { return name(unix.SYS_GETSOCKNAME, fd) }
-
-// getpeername returns the raw struct sockaddr of a socket's peer.
-func getpeername(fd int) ([]byte, error) { return name(unix.SYS_GETPEERNAME, fd) }
-
 // received tells what recvmsg(2) has received.
 type received struct {
 	size, control int    // bytes
@@ -40,17 +34,6 @@ func receive(fd int, buf, control []byte, flags int) (received, error) {
 			return received{}, errno
 		}
 	}
-}
-
-func name(call uintptr, fd int) ([]byte, error) {
-	buf := make([]byte, unix.SizeofSockaddrAny)
-	size := uint32(len(buf))
-	_, _, errno := unix.RawSyscall(call, uintptr(fd),
-		uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&size)))
-	if errno != 0 {
-		return nil, errno
-	}
-	return buf[:min(int(size), len(buf))], nil
 }
 
 // getsockopt returns the raw value of a socket option.

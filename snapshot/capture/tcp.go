@@ -1,20 +1,20 @@
 package capture
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
 	"golang.org/x/sys/unix"
 )
 
 // States of a TCP socket (include/net/tcp_states.h).
 const (
 	tcpEstablished = 1
+	tcpFinWait1    = 4
 	tcpFinWait2    = 5
 	tcpClose       = 7
 	tcpCloseWait   = 8
@@ -55,8 +55,8 @@ func takeTCP(t *target, v *view) (snapshot.Detail, error) {
 	if c.Family, err = unix.GetsockoptInt(v.fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
 		return nil, fmt.Errorf("SO_DOMAIN: %w", err)
 	}
-	if c.Local, err = getsockname(v.fd); err == nil {
-		c.Peer, err = getpeername(v.fd)
+	if c.Local, err = tracer.SocketName(v.fd); err == nil {
+		c.Peer, err = tracer.PeerName(v.fd)
 	}
 	if errors.Is(err, unix.ENOTCONN) && t.surveying() {
 		return c, nil // it has just been closed
@@ -93,29 +93,38 @@ const (
 // surveyTCP finds out where the other end is, and refuses what can't be brought
 // about again.
 func (t *target) surveyTCP(v *view, c *snapshot.TCP) (whereabouts, error) {
+	ends := tcpEnds{snapshot.AddrPort(c.Local), snapshot.AddrPort(c.Peer)}
+	peer := t.tcpPeer(ends)
+	if !t.surveying() {
+		if ok, err := t.settleTCP(v, peer, ends); err != nil || !ok {
+			return nowhere, err
+		}
+	}
 	info, err := tcpInfo(v)
 	if err != nil {
 		return nowhere, err
 	}
-	switch info.State {
-	case tcpEstablished, tcpCloseWait:
-	case tcpFinWait2:
+	switch {
+	case info.State == tcpEstablished, info.State == tcpCloseWait:
+	case info.State == tcpFinWait2, info.State == tcpFinWait1 && peer != nil: // the acknowledgement may be late
 		c.Shutdown = true
 	default:
 		return t.refuseTCP(v, "the connection is being set up or closed"), nil
 	}
-	if peer := t.tcpPeer(c); peer != nil {
-		return t.surveyTransit(v, peer)
+	if peer != nil {
+		return inside, nil
 	}
-	other, err := inetDiag(tcpAddress(c.Peer), tcpAddress(c.Local))
+	other, err := inetDiag(ends.peer, ends.local)
 	if err != nil {
 		return nowhere, err
 	}
 	switch {
-	case info.State == tcpCloseWait && other.inode == 0 && (other.state != 0 || tcpAddress(c.Peer).Addr().IsLoopback()):
+	case info.State == tcpCloseWait && other.inode == 0 && (other.state != 0 || ends.peer.Addr().IsLoopback()):
 		c.PeerGone = true
 		return inside, nil
-	case other.inode == 0 && other.state == tcpEstablished && t.tcpListener(c) && info.State == tcpEstablished:
+	case other.inode == 0 && other.state == tcpFinWait1:
+		return t.refuseTCP(v, fmt.Sprintf("its other end was closed, and %d bytes from there do not get through", other.unacknowledged)), nil
+	case other.inode == 0 && other.state == tcpEstablished && t.tcpListener(ends) && info.State == tcpEstablished:
 		if info.Bytes_sent == 0 {
 			c.Pending = true
 			return inside, nil
@@ -123,6 +132,24 @@ func (t *target) surveyTCP(v *view, c *snapshot.TCP) (whereabouts, error) {
 		return t.refuseTCP(v, "what was sent waits for the connection to be accepted"), nil
 	}
 	return outside, nil
+}
+
+// settleTCP waits until nothing of a connection inside the tree is under way any more.
+// It returns false if it has refused the connection.
+func (t *target) settleTCP(v, peer *view, ends tcpEnds) (ok bool, err error) {
+	if peer != nil {
+		for _, way := range [][2]*view{{v, peer}, {peer, v}} { // this end's queue is about to be copied
+			if ok, err := t.awaitArrival(way[0], way[1]); err != nil || !ok {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+	sender := func() (inetInfo, error) { return inetDiag(ends.peer, ends.local) }
+	if other, err := sender(); err != nil || other.inode != 0 || other.state != tcpFinWait1 {
+		return true, err
+	}
+	return true, awaitEnd(v, sender)
 }
 
 // refuseTCP refuses what passes by itself, unless it may be over before the tree is
@@ -135,26 +162,42 @@ func (t *target) refuseTCP(v *view, why string) whereabouts {
 	return nowhere
 }
 
-// tcpPeer returns the other end of a connection in the tree.
-func (c *collection) tcpPeer(end *snapshot.TCP) *view {
-	local, peer := tcpAddress(end.Local), tcpAddress(end.Peer)
-	for _, o := range c.byID {
-		if !isTCP(o) {
+// tcpEnds are the two addresses of a connection, its own first.
+type tcpEnds struct{ local, peer netip.AddrPort }
+
+// endsOf returns the addresses of a connected socket.
+func endsOf(v *view) (tcpEnds, bool) {
+	local, err := tracer.SocketName(v.fd)
+	peer, err2 := tracer.PeerName(v.fd)
+	return tcpEnds{snapshot.AddrPort(local), snapshot.AddrPort(peer)}, err == nil && err2 == nil
+}
+
+// listConnections finds all connections of the tree, once.
+func (c *collection) listConnections() map[tcpEnds]*view {
+	if c.connections != nil {
+		return c.connections
+	}
+	c.connections = map[tcpEnds]*view{}
+	for _, v := range c.byID {
+		if !isTCP(v) {
 			continue
 		}
-		a, err := getsockname(o.fd)
-		b, err2 := getpeername(o.fd)
-		if err == nil && err2 == nil && tcpAddress(a) == peer && tcpAddress(b) == local {
-			return o
+		if ends, ok := endsOf(v); ok {
+			c.connections[ends] = v
 		}
 	}
-	return nil
+	return c.connections
+}
+
+// tcpPeer returns the other end of a connection in the tree.
+func (c *collection) tcpPeer(end tcpEnds) *view {
+	return c.listConnections()[tcpEnds{end.peer, end.local}]
 }
 
 // tcpListener tells whether the other end of a connection is for a listener of the
 // tree to accept.
-func (c *collection) tcpListener(end *snapshot.TCP) bool {
-	return slices.ContainsFunc(c.byID, func(o *view) bool { return acceptsAt(o, tcpAddress(end.Peer)) })
+func (c *collection) tcpListener(end tcpEnds) bool {
+	return slices.ContainsFunc(c.byID, func(o *view) bool { return acceptsAt(o, end.peer) })
 }
 
 // acceptsAt tells whether a description is a listener that accepts connections to
@@ -167,62 +210,19 @@ func acceptsAt(v *view, at netip.AddrPort) bool {
 	if err != nil || listen == 0 {
 		return false
 	}
-	name, err := getsockname(v.fd)
-	if err != nil || name[0] == unix.AF_UNIX {
-		return false
-	}
-	own := tcpAddress(name)
-	return own.Port() == at.Port() && (own.Addr() == at.Addr() || own.Addr().IsUnspecified())
+	name, err := tracer.SocketName(v.fd)
+	return err == nil && snapshot.Serves(snapshot.AddrPort(name), at)
 }
 
 // pendingAt counts the connections of the tree that wait at a listener.
 func (c *collection) pendingAt(listener *view) int {
 	count := 0
-	for _, o := range c.byID {
-		if !isTCP(o) {
-			continue
-		}
-		end := &snapshot.TCP{}
-		var err, err2 error
-		end.Local, err = getsockname(o.fd)
-		end.Peer, err2 = getpeername(o.fd)
-		if err == nil && err2 == nil && acceptsAt(listener, tcpAddress(end.Peer)) && c.tcpPeer(end) == nil {
+	for end := range c.listConnections() {
+		if c.tcpPeer(end) == nil && acceptsAt(listener, end.peer) {
 			count++
 		}
 	}
 	return count
-}
-
-// surveyTransit waits until everything that v has sent has arrived at its peer.
-func (t *target) surveyTransit(v, peer *view) (whereabouts, error) {
-	if t.surveying() {
-		return inside, nil
-	}
-	const patience, step = 300 * time.Millisecond, time.Millisecond
-	tick := time.NewTicker(step)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); ; <-tick.C {
-		sent, err := tcpInfo(v)
-		if err != nil {
-			return nowhere, err
-		}
-		arrived, err := tcpInfo(peer)
-		if err != nil {
-			return nowhere, err
-		}
-		received := arrived.Bytes_received
-		if arrived.State == tcpCloseWait {
-			received-- // the end of the stream counts as one
-		}
-		if sent.Notsent_bytes == 0 && sent.Bytes_sent-sent.Bytes_retrans == received {
-			return inside, nil
-		}
-		if time.Now().After(end) {
-			t.refuse(v.object(), fmt.Sprintf("%d bytes were sent that do not get through, because the receiver reads too little",
-				sent.Bytes_sent-sent.Bytes_retrans+uint64(sent.Notsent_bytes)-received), "try again when it has read more")
-			return nowhere, nil
-		}
-	}
 }
 
 // resetOnClose makes the connections of a stopped tree end by a reset when it is
@@ -298,16 +298,4 @@ func tcpOptions(fd, family int) ([]snapshot.SocketOption, error) {
 		}
 		return false
 	}), nil
-}
-
-// tcpAddress reads a struct sockaddr_in or sockaddr_in6. An IPv4 address in IPv6's
-// clothes is the IPv4 one.
-func tcpAddress(b []byte) netip.AddrPort {
-	const port, addr4, addr6 = 2, 4, 8
-	b = append(bytes.Clone(b), make([]byte, 32)...)
-	number := uint16(b[port])<<8 | uint16(b[port+1])
-	if b[0] == unix.AF_INET {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[addr4:])), number)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[addr6:])).Unmap(), number)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/crtrace/crtrace/snapshot"
+	"github.com/crtrace/crtrace/tracer"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +19,7 @@ func isUnixPair(v *view) bool {
 	if err != nil || family != unix.AF_UNIX {
 		return false
 	}
-	peer, err := getpeername(v.fd)
+	peer, err := tracer.PeerName(v.fd)
 	if err != nil {
 		return false
 	}
