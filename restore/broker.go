@@ -33,6 +33,7 @@ type broker struct {
 	stores      map[string]*snapshot.StoreReader
 	pipes       map[uint64]*pipe // by inode
 	pairs       map[uint64]int   // sockets of UnixPair by inode
+	unfilled    []pair           // what openUnixPair has made
 	connections map[int]int      // TCP sockets that the other end has made, by description
 	exe         map[int]string   // by File id: what is executed
 	terminals   []*terminal      // as Manifest.Terminals
@@ -79,7 +80,7 @@ func (b *broker) warn(format string, args ...any) {
 // open opens everything.
 func (b *broker) open(ctx context.Context) error {
 	b.ctx = ctx
-	for _, step := range []func() error{b.openStores, b.openIPC, b.openShared, b.openFiles, b.openExes, b.openTerminals, b.openDescriptions, b.openPost} {
+	for _, step := range []func() error{b.openStores, b.openIPC, b.openShared, b.openFiles, b.openExes, b.openTerminals, b.openDescriptions, b.fillPairs, b.openPost} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -256,6 +257,9 @@ func (b *broker) openOnce(id int) error {
 	b.descs[id] = -1
 	r := restorers[d.Detail.Kind()]
 	if r.open == nil {
+		if r.place != nil {
+			b.descs[id] = b.stdio[r.place(b, d, -1)]
+		}
 		return nil
 	}
 	if r.after != nil {

@@ -43,7 +43,11 @@ func (b *broker) sendDatagram(to *snapshot.Socket, d *snapshot.Datagram) error {
 	if made {
 		defer unix.Close(from)
 	}
-	return b.inDirectory(to, to.Local, func() error { return sendRaw(from, d.Data, to.Local) })
+	rights, err := b.rights(d.Rights)
+	if err != nil {
+		return err
+	}
+	return b.inDirectory(to, to.Local, func() error { return sendRaw(from, d.Data, rights, to.Local) })
 }
 
 // sender returns a socket with an address, and whether it was made for that.

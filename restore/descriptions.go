@@ -17,9 +17,9 @@ type restorer struct {
 	// open makes the description in the broker and returns its descriptor
 	// there. nil: the description can only be made in the process.
 	open func(b *broker, d *snapshot.Description) (int, error)
-	// place says which of the broker's streams descriptor fd becomes. It is
-	// only asked when open is nil.
-	place func(p *process, d *snapshot.Description, fd snapshot.FD)
+	// place says which of the broker's streams a descriptor becomes, by its number;
+	// -1: one that is in flight or borrowed. It is only asked when open is nil.
+	place func(b *broker, d *snapshot.Description, num int) int
 	// make makes the description in the process and returns its number there.
 	// It is only asked when open and place are nil.
 	make func(p *process, d *snapshot.Description) (int, error)

@@ -23,7 +23,7 @@ func (p *process) placeDescriptors() error {
 		case r.open != nil:
 			p.move(p.broker.descs[d.ID], fd)
 		case r.place != nil:
-			r.place(p, d, fd)
+			p.move(p.broker.stdio[r.place(p.broker, d, fd.Num)], fd)
 		}
 	}
 	s := newScript(p.stub, p.stub.Leader())
@@ -147,9 +147,10 @@ func (p *process) cloexec(num int) uint64 {
 	return 0
 }
 
-// spareNumber returns a number that the process does not use.
-func (p *process) spareNumber() (int, bool) {
-	used := map[int]bool{}
+// spareNumber returns a number that the process does not use, other than one that it
+// has borrowed.
+func (p *process) spareNumber(borrowed int) (int, bool) {
+	used := map[int]bool{borrowed: true, p.broker.transfer[p.broker.post[1]]: true}
 	for _, f := range p.image.FDs {
 		used[f.Num] = true
 	}

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -38,13 +39,13 @@ func finishEpoll(p *process, d *snapshot.Description, fd int) error {
 			add()
 			continue
 		}
-		spare, ok := p.spareNumber()
+		from, borrowed, err := p.borrow(s, e.Description)
+		if err != nil {
+			return fmt.Errorf("epoll entry %d: %w", e.FD, err)
+		}
+		spare, ok := p.spareNumber(from)
 		if taken && !ok {
 			return fmt.Errorf("no descriptor number is left to put number %d aside", e.FD)
-		}
-		from, ok := p.numberOf(e.Description)
-		if !ok {
-			return fmt.Errorf("epoll entry %d: no descriptor leads to what it watches", e.FD)
 		}
 		cloexec := uint64(0)
 		if taken {
@@ -59,6 +60,27 @@ func finishEpoll(p *process, d *snapshot.Description, fd int) error {
 		} else {
 			s.add("close", unix.SYS_CLOSE, uint64(e.FD))
 		}
+		if borrowed && from != e.FD {
+			s.add("close", unix.SYS_CLOSE, uint64(from))
+		}
 	}
 	return s.run()
+}
+
+// borrow returns a number that leads to a description; one that is only in flight,
+// or that another process has, the process gets for the moment. A script that waits
+// is run first, as it may use the same number.
+func (p *process) borrow(s *script, description int) (num int, borrowed bool, err error) {
+	if num, ok := p.numberOf(description); ok {
+		return num, false, nil
+	}
+	fd := p.broker.descs[description]
+	if fd < 0 {
+		return 0, false, errors.New("no descriptor leads to what it watches")
+	}
+	if err := s.run(); err != nil {
+		return 0, false, err
+	}
+	num, err = p.receive(fd)
+	return num, true, err
 }

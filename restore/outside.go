@@ -4,17 +4,17 @@ import "github.com/crtrace/crtrace/snapshot"
 
 // placeOutside binds a stream that led out of the tree to the same stream of the
 // restorer.
-func placeOutside(p *process, d *snapshot.Description, fd snapshot.FD) {
-	p.move(p.broker.stdio[p.run.stream(d.ID, fd.Num, d.Detail.(*snapshot.Outside).Stream)], fd)
+func placeOutside(b *broker, d *snapshot.Description, num int) int {
+	return b.stream(d.ID, num, d.Detail.(*snapshot.Outside).Stream)
 }
 
 // stream returns the restorer's stream that a descriptor is bound to: the one
 // that the root had the description as. Where the root had it twice (2>&1), each
 // number is bound to its own stream, as whoever restores says anew where they
 // lead. other is the answer for descriptions that are no stream of the root.
-func (r *run) stream(description, num, other int) int {
+func (b *broker) stream(description, num, other int) int {
 	lowest := -1
-	for _, f := range r.m.Processes[0].FDs {
+	for _, f := range b.m.Processes[0].FDs {
 		if f.Num > 2 || f.Description != description {
 			continue
 		}

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,17 +16,22 @@ func bindRaw(fd int, addr []byte) error {
 	return nil
 }
 
-// sendRaw sends a message to a raw struct sockaddr without waiting.
-func sendRaw(fd int, data, to []byte) error {
+// sendRaw sends a message with control messages without waiting: to a raw struct
+// sockaddr, or to the peer if that is empty.
+func sendRaw(fd int, data, control, to []byte) error {
+	iov := unix.Iovec{Base: unsafe.SliceData(data), Len: uint64(len(data))}
+	msg := unix.Msghdr{
+		Name: unsafe.SliceData(to), Namelen: uint32(len(to)), Iov: &iov, Iovlen: 1,
+		Control: unsafe.SliceData(control), Controllen: uint64(len(control)),
+	}
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(unsafe.SliceData(to))), uintptr(len(to)))
+		n, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch {
 		case errno == unix.EINTR:
 		case errno != 0:
 			return errno
 		case int(n) < len(data):
-			return unix.EMSGSIZE
+			return fmt.Errorf("%d of %d bytes went in", n, len(data))
 		default:
 			return nil
 		}

@@ -10,9 +10,9 @@ import (
 // placeTTY binds a descriptor that was a terminal outside the tree to the
 // restorer's streams: a standard stream to the same stream, others to the
 // restorer's terminal, if it has one.
-func placeTTY(p *process, d *snapshot.Description, fd snapshot.FD) {
-	terminal, _ := p.broker.terminal()
-	p.move(p.broker.stdio[p.run.stream(d.ID, fd.Num, terminal)], fd)
+func placeTTY(b *broker, d *snapshot.Description, num int) int {
+	terminal, _ := b.terminal()
+	return b.stream(d.ID, num, terminal)
 }
 
 // giveTerminal puts the process group into the foreground of the restorer's

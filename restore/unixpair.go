@@ -11,8 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// pair is a pair of connected unix sockets whose queues are still to be filled: that
+// may take descriptions that are opened later.
+type pair struct {
+	ends    [2]int
+	u, peer *snapshot.UnixPair // what they are; peer is nil when the second end was closed
+}
+
 // openUnixPair makes one end of a pair of unix sockets. The first end that comes
-// makes both, with what lay in their queues.
+// makes both.
 func openUnixPair(b *broker, d *snapshot.Description) (int, error) {
 	u := d.Detail.(*snapshot.UnixPair)
 	if fd, ok := b.pairs[u.Ino]; ok {
@@ -24,33 +31,43 @@ func openUnixPair(b *broker, d *snapshot.Description) (int, error) {
 		return -1, err
 	}
 	b.pairs[u.Ino] = b.keep(ends[0])
+	b.unfilled = append(b.unfilled, pair{[2]int{ends[0], b.keep(ends[1])}, u, peer})
 	if peer != nil {
-		b.pairs[u.Peer] = b.keep(ends[1])
+		b.pairs[u.Peer] = ends[1]
 		err = setPairOptions(ends[1], peer)
 	}
 	if err == nil {
 		err = setPairOptions(ends[0], u)
 	}
-	if err == nil {
-		err = fillPair(ends[1], u)
-	}
-	if peer != nil && err == nil {
-		err = fillPair(ends[0], peer)
-	}
-	switch {
-	case err != nil:
-	case peer == nil:
-		err = unix.Close(ends[1])
-	default:
-		err = shutPair(ends[1], peer)
-	}
-	if err == nil {
-		err = shutPair(ends[0], u)
-	}
 	if err != nil {
 		return -1, err
 	}
 	return ends[0], setStatus(ends[0], d)
+}
+
+// fillPairs fills the queues of all pairs, once everything is open that may be in
+// flight in them, and shuts down what was shut down.
+func (b *broker) fillPairs() error {
+	for _, p := range b.unfilled {
+		err := b.fillPair(p.ends[1], p.u)
+		if p.peer != nil && err == nil {
+			err = b.fillPair(p.ends[0], p.peer)
+		}
+		switch {
+		case err != nil:
+		case p.peer == nil:
+			err = b.drop(p.ends[1])
+		default:
+			err = shutPair(p.ends[1], p.peer)
+		}
+		if err == nil {
+			err = shutPair(p.ends[0], p.u)
+		}
+		if err != nil {
+			return fmt.Errorf("unix socket %d: %w", p.u.Ino, err)
+		}
+	}
+	return nil
 }
 
 // connectPair connects the two ends of a pair, by names where an end has one. peer
@@ -163,11 +180,15 @@ func setPairOptions(fd int, u *snapshot.UnixPair) error {
 }
 
 // fillPair sends from one end what lay in the queue of the other.
-func fillPair(from int, to *snapshot.UnixPair) error {
-	for _, message := range to.Queue {
-		n, err := unix.SendmsgN(from, message, nil, nil, unix.MSG_DONTWAIT)
-		if err == nil && n < len(message) {
-			err = fmt.Errorf("%d of %d bytes went in", n, len(message))
+func (b *broker) fillPair(from int, to *snapshot.UnixPair) error {
+	flying := map[int][]int{}
+	for _, r := range to.Rights {
+		flying[r.Message] = r.Descriptions
+	}
+	for i, message := range to.Queue {
+		rights, err := b.rights(flying[i])
+		if err == nil {
+			err = sendRaw(from, message, rights, nil)
 		}
 		if err != nil {
 			return fmt.Errorf("fill the queue: %w", err)

@@ -32,6 +32,9 @@ type SocketOption struct {
 // maxSockaddr is the size of struct sockaddr_storage.
 const maxSockaddr = 128
 
+// familyUnix is AF_UNIX.
+const familyUnix = 1
+
 // Kind implements Detail.
 func (*Socket) Kind() Kind { return KindSocket }
 
@@ -45,14 +48,17 @@ func (s *Socket) move(m *mover) {
 }
 
 // check implements Detail.
-func (s *Socket) check(*validator) error {
+func (s *Socket) check(v *validator) error {
 	for _, a := range [][]byte{s.Local, s.Peer} {
 		if len(a) > maxSockaddr {
 			return fmt.Errorf("an address of %d bytes", len(a))
 		}
 	}
 	for i := range s.Queue {
-		if err := s.Queue[i].check(); err != nil {
+		if len(s.Queue[i].Rights) > 0 && s.Family != familyUnix {
+			return fmt.Errorf("descriptors are in flight to a socket of address family %d", s.Family)
+		}
+		if err := s.Queue[i].check(v); err != nil {
 			return err
 		}
 	}

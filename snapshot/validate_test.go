@@ -155,6 +155,14 @@ var damagedDetails = []damage{
 	{"pidfd", detail(&PidFD{PID: 101}), "no process 101"},
 	{"socket address", detail(&Socket{Local: make([]byte, 200)}), "200 bytes"},
 	{"socket option", detail(&Socket{Options: []SocketOption{{1, 2, make([]byte, 1<<17)}}}), "option"},
+	{"flight of nothing", detail(&UnixPair{Queue: [][]byte{{1}}, Rights: []Rights{{Message: 0}}}), "no descriptors are in flight"},
+	{"flight without a message", detail(&UnixPair{Queue: [][]byte{{1}}, Rights: []Rights{{1, []int{0}}}}), "message 1 of 1"},
+	{"flight before the queue", detail(&UnixPair{Queue: [][]byte{{1}}, Rights: []Rights{{-1, []int{0}}}}), "message -1"},
+	{"flights twice", detail(&UnixPair{Queue: [][]byte{{1}}, Rights: []Rights{{0, []int{0}}, {0, []int{0}}}}), "after 0"},
+	{"unknown flight", detail(&UnixPair{Queue: [][]byte{{1}}, Rights: []Rights{{0, []int{0, 99}}}}), "no description 99"},
+	{"crowded flight", detail(&UnixPair{Queue: [][]byte{{1}}, Rights: []Rights{{0, make([]int, 254)}}}), "254 descriptors"},
+	{"flight with a datagram", detail(&Socket{Family: 1, Queue: []Datagram{{Rights: []int{-1}}}}), "no description -1"},
+	{"flight over the net", detail(&Socket{Family: 2, Queue: []Datagram{{Rights: []int{0}}}}), "address family 2"},
 	{"socket backlog", detail(&Socket{Backlog: -1}), "negative"},
 }
 

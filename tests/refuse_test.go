@@ -219,6 +219,7 @@ func TestRefuseDirectory(t *testing.T) {
 func TestRefuseObjects(t *testing.T) {
 	kinds := map[string][]string{
 		"io_uring": nil, "userfaultfd": nil, "perf": nil, "tcp": echo(t), "messages": nil, "notification": nil,
+		"flying-pidfd": nil, "flying-lock": nil,
 		"segment": {attachedSegment(t)}, "semaphores": {usedSemaphores(t)},
 	}
 	for kind, args := range kinds {

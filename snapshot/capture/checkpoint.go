@@ -67,6 +67,7 @@ func explainRoom(err error) error {
 
 // run takes the checkpoint on the tracer's thread.
 func (c *collection) run(ctx context.Context, pid int, res *Result) error {
+	defer c.closeCaught()
 	err := c.freeze(pid)
 	if err == nil {
 		c.m.Host.Clocks = readClocks(pid)
@@ -79,6 +80,7 @@ func (c *collection) run(ctx context.Context, pid int, res *Result) error {
 		res.Pause = time.Since(c.targets[0].proc.Frozen)
 		return c.kill()
 	}
+	c.closeCaught()
 	pause, errRelease := c.release()
 	if err := errors.Join(err, errRelease); err != nil {
 		return err

@@ -29,6 +29,8 @@ type collection struct {
 	views       []*view           // descriptors of all processes, while they are looked at
 	byID        []*view           // one descriptor of each description
 	connections map[tcpEnds]*view // of byID; nil: not listed yet
+	caught      []int             // our duplicates of what is in flight, while the tree is stopped
+	flying      bool              // a survey has seen that something is in flight
 	pipes       map[fileKey]bool  // pipes whose content has been taken
 	terminals   map[int]int       // into m.Terminals, by the description of the master side
 

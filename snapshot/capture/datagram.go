@@ -31,31 +31,19 @@ func (t *target) takeDatagrams(v *view, s *snapshot.Socket) error {
 	if t.surveying() || !isDatagram(s) {
 		return nil
 	}
-	return peeking(v.fd, func() error {
-		buf, control := make([]byte, 1<<20), make([]byte, 4096)
-		for {
-			m, err := receive(v.fd, buf, control, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-			if errors.Is(err, unix.EAGAIN) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("peek: %w", err)
-			}
-			if m.truncated {
-				t.refuse(v.object(), "a datagram in its queue is too large", tryAgain)
-				return nil
-			}
-			if closeRights(control[:m.control]) {
-				t.refuse(v.object(), "descriptors are in flight in its queue", tryAgain)
-				return nil
-			}
-			if s.Unlinked {
-				t.refuse(v.object(), "it holds datagrams, and nobody can send any to it without its name", tryAgain)
-				return nil
-			}
-			s.Queue = append(s.Queue, snapshot.Datagram{From: named(m.from), Data: append([]byte{}, buf[:m.size]...)})
-		}
-	})
+	queue, err := v.messages(s.Type)
+	if err != nil {
+		return t.refuseQueue(v, err)
+	}
+	if len(queue) > 0 && s.Unlinked {
+		t.refuse(v.object(), "it holds datagrams, and nobody can send any to it without its name", tryAgain)
+		return nil
+	}
+	for i := range queue {
+		m := &queue[i]
+		s.Queue = append(s.Queue, snapshot.Datagram{From: named(m.from), Data: m.data, Rights: m.rights()})
+	}
+	return nil
 }
 
 // named returns the address of a sender, nil if that is no more than its family.
@@ -65,20 +53,4 @@ func named(from []byte) []byte {
 		return nil
 	}
 	return from
-}
-
-// peeking runs fn, which peeks at a socket's queue from its begin on, message by
-// message. The program's own peek offset is put back.
-func peeking(fd int, fn func() error) (err error) {
-	before, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
-	if err != nil {
-		return fmt.Errorf("SO_PEEK_OFF: %w", err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0); err != nil {
-		return fmt.Errorf("SO_PEEK_OFF: %w", err)
-	}
-	defer func() {
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, before))
-	}()
-	return fn()
 }

@@ -10,9 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// view is one descriptor of a process, seen through a duplicate of it.
+// view is one descriptor of a process, seen through a duplicate of it, or one that
+// is in flight.
 type view struct {
 	t           *target
+	pid         int // of the process in whose table it is: t's, or ours for what is in flight
 	num         int
 	id          int           // of its description
 	link        string        // as in /proc/PID/fd
@@ -22,7 +24,10 @@ type view struct {
 	// fd shares the description with the program: nothing may change its offset
 	// or flags. An os.File would: its Fd method clears O_NONBLOCK. -1: another
 	// view of the same description has one.
-	fd int
+	fd      int
+	carrier *view     // the socket in whose queue it is in flight; nil: a process has it
+	queue   []message // of a socket in whose queue something is in flight
+	peeked  bool      // queue was looked at
 }
 
 // collector takes one kind of description.
@@ -67,14 +72,21 @@ func isAnon(name string) func(*view) bool {
 }
 
 // object names a descriptor in messages.
-func (v *view) object() string { return fmt.Sprintf("descriptor %d (%s)", v.num, v.link) }
+func (v *view) object() string {
+	if v.carrier != nil {
+		return fmt.Sprintf("what is in flight in the queue of %s (%s)", v.carrier.object(), v.link)
+	}
+	return fmt.Sprintf("descriptor %d (%s)", v.num, v.link)
+}
 
 // takeDescriptors collects the descriptor tables of all processes, and all
 // descriptions, each once.
 func (c *collection) takeDescriptors() error {
 	defer func() {
 		for _, v := range c.byID {
-			unix.Close(v.fd)
+			if v.carrier == nil {
+				unix.Close(v.fd)
+			}
 		}
 	}()
 	for _, t := range c.targets {
@@ -95,6 +107,7 @@ func (c *collection) takeDescriptors() error {
 		}
 		c.m.Descriptions = append(c.m.Descriptions, d)
 	}
+	c.surveyFlying()
 	return nil
 }
 
@@ -127,7 +140,7 @@ func (t *target) listDescriptors() error {
 		return err
 	}
 	for _, fd := range fds {
-		v, err := t.look(fd)
+		v, err := t.look(t.pid, fd)
 		if t.surveying() && gone(t.pid, err) {
 			continue // the program runs and has closed it
 		}
@@ -139,21 +152,25 @@ func (t *target) listDescriptors() error {
 	return nil
 }
 
-// look describes a descriptor without duplicating it.
-func (t *target) look(fd procfs.FD) (*view, error) {
-	v := &view{t: t, num: fd.Num, link: fd.Link, fd: -1}
+// look describes a descriptor of a process without duplicating it.
+func (t *target) look(pid int, fd procfs.FD) (*view, error) {
+	v := &view{t: t, pid: pid, num: fd.Num, link: fd.Link, fd: -1}
 	var err error
-	if v.info, err = procfs.ReadFDInfo(t.pid, fd.Num); err != nil {
+	if v.info, err = procfs.ReadFDInfo(pid, fd.Num); err != nil {
 		return nil, err
 	}
 	v.closeOnExec = v.info.Flags&unix.O_CLOEXEC != 0
 	v.info.Flags &^= unix.O_CLOEXEC
-	return v, unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.pid, fd.Num), &v.st)
+	return v, unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd.Num), &v.st)
 }
 
-// duplicate gives the view a descriptor of ours for its description.
+// duplicate gives the view a descriptor of ours for its description. What is in
+// flight has one.
 func (v *view) duplicate() error {
-	pidfd, err := unix.PidfdOpen(v.t.pid, 0)
+	if v.carrier != nil {
+		return nil
+	}
+	pidfd, err := unix.PidfdOpen(v.pid, 0)
 	if err != nil {
 		return fmt.Errorf("pidfd_open: %w", err)
 	}
@@ -189,7 +206,7 @@ func (v *view) closesOnExec(description *view) (bool, error) {
 }
 
 // groupViews finds out which descriptors share a description and fills the
-// descriptor tables.
+// descriptor tables. What is in flight comes to its end and is grouped there.
 func (c *collection) groupViews() error {
 	type key struct {
 		dev, ino uint64
@@ -198,14 +215,16 @@ func (c *collection) groupViews() error {
 		link     string
 	}
 	byKey := map[key][]int{} // ids of descriptions that look alike
-	for _, v := range c.views {
-		k := key{v.st.Dev, v.st.Ino, v.info.Flags, v.info.Pos, v.link}
+	for i := 0; i < len(c.views); i++ {
+		v := c.views[i]
+		k := key{v.st.Dev, v.st.Ino, v.info.Flags &^ unix.O_CLOEXEC, v.info.Pos, v.link}
 		id, err := c.sameView(v, byKey[k])
 		if err == nil && id < 0 {
 			if err = v.duplicate(); err == nil {
 				id = len(c.byID)
 				c.byID = append(c.byID, v)
 				byKey[k] = append(byKey[k], id)
+				err = c.gather(v)
 			}
 		}
 		if c.surveying() && (errors.Is(err, unix.EBADF) || errors.Is(err, unix.ESRCH)) {
@@ -214,13 +233,25 @@ func (c *collection) groupViews() error {
 		if err != nil {
 			return fmt.Errorf("process %d: %s: %w", v.t.pid, v.object(), err)
 		}
-		v.id, v.t.idOf[v.num] = id, id
-		closes, err := v.closesOnExec(c.byID[id])
-		if err != nil {
+		v.id = id
+		if v.carrier != nil {
+			continue
+		}
+		if err := v.enter(c.byID[id]); err != nil {
 			return fmt.Errorf("process %d: %s: %w", v.t.pid, v.object(), err)
 		}
-		v.t.out.FDs = append(v.t.out.FDs, snapshot.FD{Num: v.num, Description: id, CloseOnExec: closes})
 	}
+	return nil
+}
+
+// enter enters a descriptor into the table of its process.
+func (v *view) enter(description *view) error {
+	v.t.idOf[v.num] = v.id
+	closes, err := v.closesOnExec(description)
+	if err != nil {
+		return err
+	}
+	v.t.out.FDs = append(v.t.out.FDs, snapshot.FD{Num: v.num, Description: v.id, CloseOnExec: closes})
 	return nil
 }
 
@@ -228,7 +259,7 @@ func (c *collection) groupViews() error {
 func (c *collection) sameView(v *view, among []int) (int, error) {
 	for _, id := range among {
 		o := c.byID[id]
-		same, err := sameDescription(v.t.pid, v.num, o.t.pid, o.num)
+		same, err := sameDescription(v.pid, v.num, o.pid, o.num)
 		if err != nil {
 			return -1, fmt.Errorf("kcmp: %w", err)
 		}

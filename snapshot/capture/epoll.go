@@ -35,7 +35,7 @@ func takeEpoll(t *target, v *view) (snapshot.Detail, error) {
 // epollTarget returns the description that an entry watches, -1 when none of the
 // tree's descriptors leads there. nth counts the entries of the same number.
 func (t *target) epollTarget(v *view, e procfs.EpollEntry, nth int) (int, error) {
-	try := func(pid, num int) (bool, error) { return sameEpollTarget(pid, num, t.pid, v.num, e.FD, nth) }
+	try := func(pid, num int) (bool, error) { return sameEpollTarget(pid, num, v.pid, v.num, e.FD, nth) }
 	if id, ok := t.idOf[e.FD]; ok {
 		same, err := try(t.pid, e.FD)
 		if err != nil && !t.surveying() {
@@ -49,7 +49,7 @@ func (t *target) epollTarget(v *view, e procfs.EpollEntry, nth int) (int, error)
 		if e.Ino != 0 && o.st.Ino != e.Ino {
 			continue
 		}
-		if same, err := try(o.t.pid, o.num); err == nil && same {
+		if same, err := try(o.pid, o.num); err == nil && same {
 			return id, nil
 		}
 	}

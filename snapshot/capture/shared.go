@@ -100,7 +100,7 @@ func (c *collection) openShared(s *snapshot.Shared, key fileKey) (*os.File, erro
 	}
 	for _, v := range c.byID {
 		if v.st.Mode&unix.S_IFMT == unix.S_IFREG && (fileKey{v.st.Dev, v.st.Ino}) == key {
-			return os.Open(fmt.Sprintf("/proc/%d/fd/%d", v.t.pid, v.num))
+			return os.Open(fmt.Sprintf("/proc/%d/fd/%d", v.pid, v.num))
 		}
 	}
 	return nil, nil

@@ -241,7 +241,9 @@ func (c *collection) resetOnClose() {
 		if err := unix.SetsockoptLinger(v.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 			c.log.Info("a connection may keep its addresses", "pid", v.t.pid, "fd", v.num, "error", err)
 		}
-		unix.Close(v.fd)
+		if v.carrier == nil {
+			unix.Close(v.fd)
+		}
 	}
 }
 

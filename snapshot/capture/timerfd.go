@@ -13,7 +13,7 @@ import (
 func (t *target) settledTimer(v *view, timer *procfs.TimerFD) (*procfs.TimerFD, error) {
 	const patience = time.Millisecond
 	for end := time.Now().Add(patience); !t.surveying() && timer.Value == 0 && timer.Ticks == 0 && time.Now().Before(end); {
-		info, err := procfs.ReadFDInfo(v.t.pid, v.num)
+		info, err := procfs.ReadFDInfo(v.pid, v.num)
 		if err != nil {
 			return nil, err
 		}

@@ -58,15 +58,26 @@ func takeUnixPair(t *target, v *view) (snapshot.Detail, error) {
 	if t.surveying() {
 		return u, nil
 	}
-	var rights bool
-	if u.Queue, rights, err = peekMessages(v.fd, u.Type); err != nil {
-		return nil, err
+	queue, err := v.messages(u.Type)
+	if err != nil {
+		return nil, t.refuseQueue(v, err)
 	}
-	if rights {
-		t.refuse(v.object(), "descriptors are in flight in its queue", tryAgain)
-		return nil, nil
+	for i := range queue {
+		u.Queue = append(u.Queue, queue[i].data)
+		if flying := queue[i].rights(); len(flying) > 0 {
+			u.Rights = append(u.Rights, snapshot.Rights{Message: i, Descriptions: flying})
+		}
 	}
 	return u, nil
+}
+
+// refuseQueue refuses a socket for what passes; other errors it returns.
+func (t *target) refuseQueue(v *view, err error) error {
+	if !errors.Is(err, errTruncated) && !errors.Is(err, errArrived) {
+		return err
+	}
+	t.refuse(v.object(), err.Error(), tryAgain)
+	return nil
 }
 
 // surveyUnixPair refuses connections that could not be made in the same way again.
@@ -99,50 +110,4 @@ func (t *target) hasInode(ino uint64) bool {
 		}
 	}
 	return false
-}
-
-// peekMessages copies what lies in a socket's queue, and tells whether there are
-// descriptors among it.
-func peekMessages(fd, typ int) (queue [][]byte, rights bool, err error) {
-	buf, control := make([]byte, 1<<20), make([]byte, 4096)
-	err = peeking(fd, func() error {
-		for {
-			m, err := receive(fd, buf, control, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-			if errors.Is(err, unix.EAGAIN) || err == nil && m.size == 0 && typ == unix.SOCK_STREAM {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("peek: %w", err)
-			}
-			if m.truncated {
-				return errors.New("peek: a message is too large")
-			}
-			rights = closeRights(control[:m.control]) || rights
-			if m.size == 0 && typ == unix.SOCK_SEQPACKET {
-				return nil // the other end is closed
-			}
-			queue = append(queue, append([]byte{}, buf[:m.size]...))
-		}
-	})
-	return queue, rights, err
-}
-
-// closeRights closes the descriptors that a peeked message has brought.
-func closeRights(control []byte) bool {
-	messages, err := unix.ParseSocketControlMessage(control)
-	if err != nil {
-		return false
-	}
-	found := false
-	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			unix.Close(fd)
-			found = true
-		}
-	}
-	return found
 }

@@ -8,6 +8,7 @@
 #include <linux/userfaultfd.h>
 #include <mqueue.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/ipc.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
@@ -86,6 +87,27 @@ static int open_ipc(const char *kind, const char *id)
 	return dup(0);
 }
 
+// open_flying leaves a descriptor in flight that nobody has and that only a process could
+// make again, or through which a lock is held.
+static int open_flying(int lock)
+{
+	int s[2], fd = lock ? open("refused.lock", O_RDWR | O_CREAT, 0600) : (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (fd < 0)
+		return -1;
+	CHECK(!lock || flock(fd, LOCK_EX) == 0);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	union {
+		char bytes[CMSG_SPACE(sizeof fd)];
+		struct cmsghdr h;
+	} control = {.h = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)}};
+	memcpy(CMSG_DATA(&control.h), &fd, sizeof fd);
+	struct iovec v = {"x", 1};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+	CHECK_EQ(sendmsg(s[0], &m, 0), 1);
+	close(fd);
+	return s[1];
+}
+
 int main(int argc, char **argv)
 {
 	victim_init(argc, argv, 0);
@@ -104,6 +126,8 @@ int main(int argc, char **argv)
 		fd = open_perf();
 	else if (strcmp(kind, "messages") == 0 || strcmp(kind, "notification") == 0)
 		fd = open_queue(kind[0] == 'm');
+	else if (strncmp(kind, "flying-", 7) == 0)
+		fd = open_flying(kind[7] == 'l');
 	else if (argc == 7)
 		fd = open_ipc(kind, argv[6]);
 	else
