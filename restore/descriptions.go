@@ -58,10 +58,15 @@ var restorers = map[snapshot.Kind]restorer{
 func always(*snapshot.Description) bool { return true }
 
 // openFlags are the flags of a description that open(2) takes again: those of
-// creation are not among them.
+// creation are not among them. O_TMPFILE, which the kernel goes on to show, has
+// O_DIRECTORY in it.
 func openFlags(d *snapshot.Description) int {
+	flags := int(d.Flags)
+	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		flags &^= unix.O_TMPFILE
+	}
 	const creation = unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC
-	return int(d.Flags)&^(creation|unix.O_ASYNC) | unix.O_CLOEXEC | unix.O_NOCTTY
+	return flags&^(creation|unix.O_ASYNC) | unix.O_CLOEXEC | unix.O_NOCTTY
 }
 
 // statusFlags are the flags that F_SETFL sets.

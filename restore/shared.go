@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/crtrace/crtrace/snapshot"
@@ -48,20 +49,35 @@ func (b *broker) makeShared(s *snapshot.Shared) (int, error) {
 	return makeDeleted(s)
 }
 
+// bornNameless tells whether a deleted file was made by O_TMPFILE: the kernel calls
+// such a file by its inode number.
+func bornNameless(s *snapshot.Shared) bool {
+	number, ok := strings.CutPrefix(filepath.Base(s.Path), "#")
+	_, err := strconv.ParseUint(number, 10, 64)
+	return ok && err == nil && s.Kind == "deleted"
+}
+
 // makeDeleted makes a file without a name: where it was, so that it lies in the
-// same file system, else in memory.
+// same file system, else in memory. One that may still get a name (linkat) stays
+// one.
 func makeDeleted(s *snapshot.Shared) (int, error) {
 	mode := uint32(s.Mode & 0o777)
 	if mode == 0 {
 		mode = 0o600
 	}
+	nameless := func() (int, error) {
+		return unix.Open(filepath.Dir(s.Path), unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, mode)
+	}
+	if bornNameless(s) {
+		if fd, err := nameless(); err == nil {
+			return fd, nil
+		}
+	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC | unix.O_NOFOLLOW
-	fd, err := unix.Open(s.Path, flags, mode)
-	if err == nil {
+	if fd, err := unix.Open(s.Path, flags, mode); err == nil {
 		return fd, unix.Unlink(s.Path)
 	}
-	fd, err = unix.Open(filepath.Dir(s.Path), unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, mode)
-	if err == nil {
+	if fd, err := nameless(); err == nil {
 		return fd, nil
 	}
 	return unix.MemfdCreate(strings.TrimPrefix(s.Path, "/"), unix.MFD_CLOEXEC)

@@ -10,9 +10,9 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
-enum { ENTRIES = 60, KEPT = 25, DELETED = 100000, LOW = 50 };
+enum { ENTRIES = 60, KEPT = 25, DELETED = 100000, HUGE = 1 << 30, LOW = 50 };
 static int log_fd, append_fd, shared_a, shared_b, dir_fd, deleted_fd, rot[2], packets[2], fifo[2], half_open, event,
-	semaphore, ep, ep_ready, ino, high = -1, sig;
+	semaphore, ep, ep_ready, ino, high = -1, sig, nameless;
 static uint64_t deleted_content[DELETED / 8];
 static int dir_seen;
 
@@ -47,6 +47,10 @@ static void open_files(void)
 	fill(deleted_content, DELETED, 77);
 	CHECK_EQ(write(deleted_fd, deleted_content, DELETED), DELETED);
 	CHECK_EQ(unlink("deleted"), 0);
+	nameless = must(open(".", O_RDWR | O_TMPFILE, 0640));
+	CHECK_EQ(ftruncate(nameless, HUGE), 0);
+	CHECK(pwrite(nameless, "begin", 5, 0) == 5 && pwrite(nameless, "end", 3, HUGE - 3) == 3);
+	CHECK_EQ(lseek(nameless, 1000, SEEK_SET), 1000);
 	struct rlimit l;
 	getrlimit(RLIMIT_NOFILE, &l);
 	l.rlim_cur = l.rlim_max;
@@ -213,6 +217,12 @@ static void finish(void)
 	struct signalfd_siginfo si;
 	CHECK_EQ(read(sig, &si, sizeof si), sizeof si);
 	CHECK(si.ssi_signo == (unsigned)SIGRTMIN + 5 && si.ssi_int == 99);
+	snprintf(buf, sizeof buf, "/proc/self/fd/%d", nameless);
+	struct stat st;
+	CHECK_EQ(linkat(AT_FDCWD, buf, AT_FDCWD, "named", AT_SYMLINK_FOLLOW), 0);
+	CHECK(stat("named", &st) == 0 && st.st_size == HUGE && st.st_blocks < 64 && (st.st_mode & 0777) == 0640);
+	CHECK(pread(nameless, buf, 5, 0) == 5 && memcmp(buf, "begin", 5) == 0);
+	CHECK(pread(nameless, buf, 64, HUGE - 3) == 3 && memcmp(buf, "end", 3) == 0);
 	for (int more; (more = next_entries(4096)) >= 0;)
 		dir_seen += more;
 	CHECK_EQ(dir_seen, ENTRIES);
@@ -258,11 +268,13 @@ static void tamper(void)
 		lseek(dir_fd, 0, SEEK_SET);
 	if (tampering(14))
 		CHECK(read(semaphore, &n, 8) == 8);
+	if (tampering(15))
+		pwrite(nameless, "x", 1, HUGE - 1) == 1 ? 0 : _exit(3);
 }
 
 int main(int argc, char **argv)
 {
-	victim_init(argc, argv, 14);
+	victim_init(argc, argv, 15);
 	CHECK(mkdir("fds", 0700) == 0 && chdir("fds") == 0);
 	open_files();
 	open_directory();
