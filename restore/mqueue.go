@@ -28,7 +28,7 @@ func openMQueue(b *broker, d *snapshot.Description) (int, error) {
 	defer unix.Close(fd)
 	for i := range b.m.Descriptions {
 		o := &b.m.Descriptions[i]
-		if same, ok := o.Detail.(*snapshot.MQueue); !ok || same.Dev != q.Dev || same.Ino != q.Ino {
+		if other, ok := o.Detail.(*snapshot.MQueue); !ok || !other.SameQueue(q) {
 			continue
 		}
 		fd, err := mqOpen(name, int(o.Flags)&(unix.O_ACCMODE|unix.O_NONBLOCK), 0, nil)
@@ -152,7 +152,7 @@ func (r *run) notifyQueues() error {
 func (p *process) queueNumber(q *snapshot.MQueue) (int, bool) {
 	for _, fd := range p.image.FDs {
 		o, ok := p.run.m.Descriptions[fd.Description].Detail.(*snapshot.MQueue)
-		if ok && o.Dev == q.Dev && o.Ino == q.Ino {
+		if ok && o.SameQueue(q) {
 			return fd.Num, true
 		}
 	}

@@ -31,11 +31,7 @@ func listSets() ([]ipcState, error) {
 			if err != nil {
 				return nil // it is gone, or nobody's whom we know
 			}
-			var uses []procfs.Use
-			for _, pid := range pids {
-				uses = append(uses, procfs.Use{PID: pid, When: max(s.OTime, s.CTime)})
-			}
-			return uses
+			return s.Uses(pids)
 		}
 	}
 	return out, err

@@ -31,6 +31,9 @@ type MQNotify struct {
 	Signal int `json:"signal,omitempty"`
 }
 
+// SameQueue tells whether both lead to one queue.
+func (q *MQueue) SameQueue(o *MQueue) bool { return q.Dev == o.Dev && q.Ino == o.Ino }
+
 // Kind implements Detail.
 func (*MQueue) Kind() Kind { return KindMQueue }
 

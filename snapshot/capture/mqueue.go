@@ -49,20 +49,18 @@ func takeMQueue(t *target, v *view) (snapshot.Detail, error) {
 		t.refuse(v.object(), fmt.Sprintf("the queue belongs to user %d", v.st.Uid), "")
 		return nil, nil
 	}
-	if t.sameQueue(q) == nil {
+	if !t.knowsQueue(q) {
 		q.Notify, err = t.notification(v)
 	}
 	return q, err
 }
 
-// sameQueue returns a description that leads to the same queue and was taken before.
-func (c *collection) sameQueue(q *snapshot.MQueue) *snapshot.MQueue {
-	for _, d := range c.m.Descriptions {
-		if o, ok := d.Detail.(*snapshot.MQueue); ok && o.Dev == q.Dev && o.Ino == q.Ino {
-			return o
-		}
-	}
-	return nil
+// knowsQueue tells whether a description that leads to the same queue was taken before.
+func (c *collection) knowsQueue(q *snapshot.MQueue) bool {
+	return slices.ContainsFunc(c.m.Descriptions, func(d snapshot.Description) bool {
+		o, ok := d.Detail.(*snapshot.MQueue)
+		return ok && o.SameQueue(q)
+	})
 }
 
 // notification returns who is told when a message comes.

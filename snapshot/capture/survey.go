@@ -75,7 +75,8 @@ func surveyOnce(pid int, o Options) ([]Problem, error) {
 		}
 		return nil, err
 	}
-	return c.problems, c.takeIPC()
+	err = c.takeIPC() // which adds to the problems: Go does not say what a return reads first
+	return c.problems, err
 }
 
 // surveyDebugger refuses a process that another one of the tree traces. It can't

@@ -46,11 +46,7 @@ func (c *collection) takeSemaphoreSet(s *procfs.SemaphoreSet) error {
 	if err != nil {
 		return err
 	}
-	var uses []procfs.Use
-	for _, pid := range pids {
-		uses = append(uses, procfs.Use{PID: pid, When: max(s.OTime, s.CTime)})
-	}
-	out, ok := c.ownsIPC(kindSet, &s.IPC, waits, uses)
+	out, ok := c.ownsIPC(kindSet, &s.IPC, waits, s.Uses(pids))
 	if !ok || c.surveying() || len(c.problems) > 0 {
 		return nil
 	}

@@ -213,6 +213,16 @@ func AttachedHere(id int) (*Mapping, error) {
 // Uses returns who made a segment, and who attached or detached it last.
 func (s *Segment) Uses() []Use { return []Use{{s.CPID, s.CTime}, {s.LPID, max(s.ATime, s.DTime)}} }
 
+// Uses returns who changed the semaphores of a set last, who are told by another call
+// (GETPID). The kernel keeps no time of each: the last that it knows is taken for all.
+func (s *SemaphoreSet) Uses(pids []int) []Use {
+	var uses []Use
+	for _, pid := range pids {
+		uses = append(uses, Use{pid, max(s.OTime, s.CTime)})
+	}
+	return uses
+}
+
 // Uses returns the last sender and receiver.
 func (q *MessageQueue) Uses() []Use { return []Use{{q.SPID, q.STime}, {q.RPID, q.RTime}} }
 
